@@ -1,0 +1,207 @@
+/* backend.h: what a loop backend implements, and the parts it may use. Only files in loops/ include it.
+ *
+ * A backend is one file that ends in one const struct; the registry in loop.c has one line for each. A
+ * readiness backend (select, epoll) implements only a `poller` and takes its streams from stream.c
+ * through READINESS_STREAMS; a completion backend implements the stream operations itself.
+ *
+ * The corners of the contract (order of callbacks, one send at a time, the send budget, deferred
+ * closes) are enforced here once, in the stream_deliver_* functions, for all backends. */
+#ifndef LOOPMARK_BACKEND_H
+#define LOOPMARK_BACKEND_H
+
+#include <stdatomic.h>
+
+#include "loop.h"
+
+struct stream {
+    struct loop *loop;
+    const struct stream_handler *handler;
+    void *data;
+    int fd;
+    bool open;              /* on_open(0) was delivered */
+    bool connecting;
+    bool paused;
+    bool ended;             /* on_eof was delivered: nothing more to read */
+    bool shutdown_wanted, shutdown_done;
+    bool closing;           /* stream_close or an error: on_close is due */
+    bool finishing;         /* the backend's `finish` was called */
+    bool later;             /* a send is SEND_LATER */
+    bool sent_due;          /* all its bytes are taken; on_sent comes at the end of the pass */
+    int close_err;
+    void *cookie;
+    size_t callback_bytes;  /* accepted since callback number `callback_serial` */
+    uint64_t callback_serial;
+    struct stream *previous, *next;             /* all streams of the loop */
+    struct stream *closing_next, *sent_next;    /* deferred work */
+    /* Behind it: the backend's stream_bytes (this struct included), then the handler's state. */
+};
+
+struct listener {
+    struct loop *loop;
+    const struct stream_handler *handler;
+    void *data;
+    int fd;
+    bool closing;
+    struct listener *previous, *next, *closing_next;
+    char unlink_path[108]; /* the unix socket's file, removed at close */
+};
+
+/* Something a poller reports on: embedded first in a readiness stream, listener or watch. */
+struct source {
+    int fd;
+    unsigned armed; /* WATCH_READ | WATCH_WRITE as the poller has it */
+    void (*ready)(struct source *source, unsigned events);
+};
+
+struct poller {
+    /* Changes what is asked of source->fd from source->armed to `events` (0: forget it). The caller
+     * stores the new mask on success. -ERANGE: the descriptor is too high. */
+    int (*arm)(struct loop *loop, struct source *source, unsigned events);
+    /* Drops events of this wait that were collected for `source` and not yet dispatched. */
+    void (*forget)(struct loop *loop, struct source *source);
+};
+
+struct backend {
+    const char *name;
+    const char *summary;
+    int descriptor_limit;          /* see loop_info */
+    uint64_t timer_resolution_ns;
+    bool syscalls_exact;
+    size_t stream_bytes;           /* sizeof its stream struct, whose first member is struct stream */
+    size_t listener_bytes;
+    const char *(*library)(void);  /* may be null */
+
+    /* 0, or -ENOTSUP with the reason: not built, the kernel refuses, … May be null: always. */
+    int (*available)(struct error *reason);
+    /* Sets loop->backend_state. */
+    int (*open)(struct loop *loop, struct error *error);
+    void (*close)(struct loop *loop); /* all streams, listeners and watches are gone */
+
+    /* Waits at most timeout_ns (negative: for ever; 0: only looks) and runs the I/O callbacks.
+     * Calls loop_entered() after the kernel returns and before the first callback. */
+    int (*wait)(struct loop *loop, int64_t timeout_ns);
+    /* Ends a wait early. Any thread, async-signal-safe. */
+    void (*wake)(struct loop *loop);
+
+    int (*listen)(struct listener *listener);   /* listener->fd is listening */
+    void (*unlisten)(struct listener *listener); /* then calls listener_finished(), at once or later */
+
+    /* Starts to connect stream->fd; the outcome goes to stream_deliver_open. Errors other than bad
+     * arguments are delivered, never returned, and never from inside this call. */
+    int (*connect)(struct stream *stream, const struct endpoint *target);
+    /* Sends now what it can. Returns SEND_DONE, SEND_LATER (it then calls stream_deliver_sent once), or
+     * a negative errno. `*taken` is the number of bytes the kernel took at once. */
+    int (*send)(struct stream *stream, const struct iovec *parts, int count, size_t *taken);
+    /* stream->paused changed. */
+    void (*pause)(struct stream *stream);
+    /* Half-close now: no send is pending. */
+    void (*shutdown)(struct stream *stream);
+    /* Closes the descriptor and, when nothing of the stream is in flight any more, at once or later,
+     * calls stream_finished(). Called once. */
+    void (*finish)(struct stream *stream);
+
+    int (*watch)(struct watch *watch, unsigned events); /* watch->events is still the old mask */
+
+    const struct poller *poller; /* readiness backends */
+};
+
+/* stream.c: the stream operations of every readiness backend. */
+#define READINESS_STREAMS                                                                          \
+    .stream_bytes = READINESS_STREAM_BYTES, .listener_bytes = READINESS_LISTENER_BYTES,            \
+    .listen = readiness_listen, .unlisten = readiness_unlisten, .connect = readiness_connect,      \
+    .send = readiness_send, .pause = readiness_pause, .shutdown = readiness_shutdown,              \
+    .finish = readiness_finish, .watch = readiness_watch
+
+struct readiness_stream {
+    struct stream stream;
+    struct source source;
+    bool dispatching; /* its callbacks are running; the mask is brought up to date after them */
+    int rest_count;
+    struct iovec rest[LOOP_SEND_PARTS]; /* what the pending send still has to write */
+};
+struct readiness_listener {
+    struct listener listener;
+    struct source source;
+};
+#define READINESS_STREAM_BYTES sizeof(struct readiness_stream)
+#define READINESS_LISTENER_BYTES sizeof(struct readiness_listener)
+
+int readiness_listen(struct listener *listener);
+void readiness_unlisten(struct listener *listener);
+int readiness_connect(struct stream *stream, const struct endpoint *target);
+int readiness_send(struct stream *stream, const struct iovec *parts, int count, size_t *taken);
+void readiness_pause(struct stream *stream);
+void readiness_shutdown(struct stream *stream);
+void readiness_finish(struct stream *stream);
+int readiness_watch(struct watch *watch, unsigned events);
+
+/* An eventfd, watched by a readiness backend so that other threads can end its wait. */
+struct wakeup {
+    struct source source;
+    struct loop *loop;
+};
+int wakeup_open(struct loop *loop, struct wakeup *wakeup);
+void wakeup_close(struct wakeup *wakeup);
+void wakeup_signal(struct wakeup *wakeup);
+
+struct loop {
+    const struct backend *backend;
+    void *backend_state;
+    void *data;
+    struct loop_config config;
+    uint64_t now_ns;
+    bool entered;                /* now_ns was read in this pass */
+    atomic_bool stopping;
+    atomic_bool sleeping;        /* posters must wake it */
+    _Atomic(struct post *) posted;
+    struct timer **timers;       /* 4-ary heap, slot 1 first */
+    size_t timer_count, timer_capacity;
+    struct stream *streams;
+    struct listener *listeners;
+    struct stream *closing;      /* work for the end of the pass */
+    struct stream *sent, **sent_tail;
+    struct listener *closing_listeners;
+    struct buffer *receive;      /* the next delivery's, when nobody holds it */
+    struct buffer *free_buffers;
+    uint64_t callback_serial;
+    uint64_t pass_events;
+    int reserve_fd;              /* given up to accept and close a connection when descriptors run out */
+    struct loop_counters counters;
+};
+
+/* The kernel has returned: reads the clock once per pass. */
+static inline void loop_entered(struct loop *loop) {
+    if (!loop->entered) {
+        loop->entered = true;
+        loop->now_ns = clock_now_ns();
+    }
+}
+
+/* A receive buffer nobody holds; valid until the next call. Null when memory is out. */
+struct buffer *loop_receive_buffer(struct loop *loop);
+
+/* Makes an accepted descriptor a stream: options, limit check, memory. The caller then hands it to its
+ * kernel interface and calls stream_deliver_open. Null: refused, the descriptor is closed. */
+struct stream *loop_accept_stream(struct listener *listener, int fd);
+/* Descriptors ran out while accepting: drops one waiting connection, so that a level-triggered
+ * listener does not report it for ever. True if there may be more to accept. */
+bool loop_refuse_connection(struct listener *listener);
+/* An allocated stream, linked into the loop; the backend fills its part. */
+struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *handler, void *data,
+                               int fd);
+
+void stream_deliver_open(struct stream *stream, int err);
+void stream_deliver_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n);
+void stream_deliver_eof(struct stream *stream);
+void stream_deliver_sent(struct stream *stream, int err);
+void stream_fail(struct stream *stream, int err); /* closes with `err` as the reason */
+void stream_finished(struct stream *stream);      /* nothing in flight: on_close, then free */
+void listener_finished(struct listener *listener);
+
+static inline bool stream_wants_data(const struct stream *stream) {
+    return stream->open && !stream->paused && !stream->ended && !stream->closing;
+}
+
+extern const struct backend select_backend, epoll_backend, libuv_backend;
+
+#endif

@@ -1,0 +1,3 @@
+/* placeholder */
+#include "backend.h"
+const struct backend libuv_backend = {.name = "libuv"};

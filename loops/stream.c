@@ -1,0 +1,309 @@
+/* stream.c: streams, listeners and watches on top of readiness, for select and epoll alike.
+ *
+ * A stream is registered once and its mask is touched only when what it waits for really changes: a
+ * write is tried at once and writability asked for only while bytes are left over, so an echo costs a
+ * wait, a read and a send and nothing else. */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "backend.h"
+
+static struct readiness_stream *readiness(struct stream *stream) {
+    return CONTAINER_OF(stream, struct readiness_stream, stream);
+}
+
+static int arm(struct loop *loop, struct source *source, unsigned events) {
+    if (events == source->armed)
+        return 0;
+    int failure = loop->backend->poller->arm(loop, source, events);
+    if (failure == 0)
+        source->armed = events;
+    return failure;
+}
+
+/* What the stream waits for follows from its state alone. */
+static void arm_stream(struct readiness_stream *ready) {
+    struct stream *stream = &ready->stream;
+    if (ready->dispatching)
+        return; /* once, when its callbacks have run: pause and resume in between cost nothing */
+    unsigned events = 0;
+    if (stream->connecting || ready->rest_count > 0)
+        events |= WATCH_WRITE;
+    if (stream_wants_data(stream))
+        events |= WATCH_READ;
+    int failure = arm(stream->loop, &ready->source, events);
+    if (failure)
+        stream_fail(stream, failure);
+}
+
+/* ---- reading and writing ------------------------------------------------------------------------ */
+
+static void read_stream(struct stream *stream) {
+    struct loop_counters *counters = &stream->loop->counters;
+    for (int reads = 0; reads < LOOP_READS_PER_EVENT; reads++) {
+        struct buffer *buffer = loop_receive_buffer(stream->loop);
+        if (!buffer) {
+            stream_fail(stream, -ENOMEM);
+            return;
+        }
+        ssize_t n = recv(stream->fd, buffer->bytes, buffer->size, 0);
+        counters->syscalls[SYSCALL_READ]++;
+        if (n < 0) {
+            if (errno == EAGAIN)
+                counters->syscalls[SYSCALL_READ_AGAIN]++;
+            else if (errno != EINTR)
+                stream_fail(stream, -errno);
+            return;
+        }
+        if (n == 0) {
+            stream_deliver_eof(stream);
+            return;
+        }
+        stream_deliver_data(stream, buffer, buffer->bytes, (size_t)n);
+        if ((size_t)n < buffer->size || !stream_wants_data(stream))
+            return;
+    }
+}
+
+/* Sends parts[0..*count), and leaves in `parts` and `*count` what the kernel did not take. */
+static int write_parts(struct stream *stream, struct iovec *parts, int *count, size_t *taken) {
+    struct loop_counters *counters = &stream->loop->counters;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)*count};
+    ssize_t n;
+    do {
+        n = *count == 1 ? send(stream->fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL)
+                        : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+        counters->syscalls[SYSCALL_SEND]++;
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EAGAIN)
+            return -errno;
+        counters->syscalls[SYSCALL_SEND_AGAIN]++;
+        n = 0;
+    }
+    *taken = (size_t)n;
+    int first = 0;
+    size_t left = (size_t)n;
+    while (first < *count && left >= parts[first].iov_len)
+        left -= parts[first++].iov_len;
+    memmove(parts, parts + first, (size_t)(*count - first) * sizeof *parts);
+    *count -= first;
+    if (*count > 0) {
+        parts[0].iov_base = (char *)parts[0].iov_base + left;
+        parts[0].iov_len -= left;
+    }
+    return 0;
+}
+
+int readiness_send(struct stream *stream, const struct iovec *parts, int count, size_t *taken) {
+    struct readiness_stream *ready = readiness(stream);
+    CHECK(ready->rest_count == 0);
+    memcpy(ready->rest, parts, (size_t)count * sizeof *parts);
+    int left = count;
+    int failure = write_parts(stream, ready->rest, &left, taken);
+    if (failure)
+        return failure;
+    ready->rest_count = left;
+    if (left == 0)
+        return SEND_DONE;
+    arm_stream(ready);
+    return SEND_LATER;
+}
+
+static void write_rest(struct readiness_stream *ready) {
+    struct stream *stream = &ready->stream;
+    size_t taken = 0;
+    int failure = write_parts(stream, ready->rest, &ready->rest_count, &taken);
+    stream->loop->counters.sent_bytes += taken;
+    if (failure == 0 && ready->rest_count > 0)
+        return;
+    ready->rest_count = 0;
+    stream_deliver_sent(stream, failure);
+}
+
+/* ---- connecting and accepting ------------------------------------------------------------------- */
+
+static void connect_outcome(struct stream *stream) {
+    int err = 0;
+    socklen_t length = sizeof err;
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &err, &length))
+        err = errno;
+    stream_deliver_open(stream, -err);
+}
+
+static void stream_ready(struct source *source, unsigned events) {
+    struct readiness_stream *ready = CONTAINER_OF(source, struct readiness_stream, source);
+    struct stream *stream = &ready->stream;
+    if (stream->closing)
+        return;
+    ready->dispatching = true;
+    if (stream->connecting)
+        connect_outcome(stream);
+    else {
+        if ((events & WATCH_WRITE) && ready->rest_count > 0)
+            write_rest(ready);
+        if ((events & WATCH_READ) && stream_wants_data(stream))
+            read_stream(stream);
+    }
+    ready->dispatching = false;
+    if (!stream->closing)
+        arm_stream(ready);
+}
+
+/* A connection refused at once is told from the loop, never from inside loop_connect: a socket that
+ * failed to connect polls as writable, and what went wrong is kept in close_err until then. */
+static void failed_connect_ready(struct source *source, unsigned events) {
+    (void)events;
+    struct readiness_stream *ready = CONTAINER_OF(source, struct readiness_stream, source);
+    if (!ready->stream.closing)
+        stream_deliver_open(&ready->stream, ready->stream.close_err);
+}
+
+int readiness_connect(struct stream *stream, const struct endpoint *target) {
+    struct readiness_stream *ready = readiness(stream);
+    ready->source = (struct source){.fd = stream->fd, .ready = stream_ready};
+    if (connect(stream->fd, (const struct sockaddr *)&target->address, target->length) &&
+        errno != EINPROGRESS) {
+        stream->close_err = -errno;
+        ready->source.ready = failed_connect_ready;
+    }
+    return arm(stream->loop, &ready->source, WATCH_WRITE);
+}
+
+static void accept_stream(struct listener *listener, int fd) {
+    struct stream *stream = loop_accept_stream(listener, fd);
+    if (!stream)
+        return;
+    struct readiness_stream *ready = readiness(stream);
+    ready->source = (struct source){.fd = fd, .ready = stream_ready};
+    ready->dispatching = true;
+    stream_deliver_open(stream, 0);
+    ready->dispatching = false;
+    if (!stream->closing)
+        arm_stream(ready);
+}
+
+static void listener_ready(struct source *source, unsigned events) {
+    (void)events;
+    struct listener *listener = &CONTAINER_OF(source, struct readiness_listener, source)->listener;
+    struct loop_counters *counters = &listener->loop->counters;
+    for (int accepts = 0; accepts < LOOP_ACCEPTS_PER_EVENT && !listener->closing; accepts++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        counters->syscalls[SYSCALL_ACCEPT]++;
+        if (fd >= 0)
+            accept_stream(listener, fd);
+        else if ((errno == EMFILE || errno == ENFILE) && loop_refuse_connection(listener))
+            continue;
+        else if (errno != ECONNABORTED && errno != EINTR)
+            return;
+    }
+}
+
+int readiness_listen(struct listener *listener) {
+    struct readiness_listener *ready =
+        CONTAINER_OF(listener, struct readiness_listener, listener);
+    ready->source = (struct source){.fd = listener->fd, .ready = listener_ready};
+    return arm(listener->loop, &ready->source, WATCH_READ);
+}
+
+void readiness_unlisten(struct listener *listener) {
+    struct readiness_listener *ready =
+        CONTAINER_OF(listener, struct readiness_listener, listener);
+    listener->loop->backend->poller->forget(listener->loop, &ready->source);
+    CHECK(arm(listener->loop, &ready->source, 0) == 0);
+    close(listener->fd);
+    listener_finished(listener);
+}
+
+/* ---- the rest of a stream's life ---------------------------------------------------------------- */
+
+void readiness_pause(struct stream *stream) {
+    arm_stream(readiness(stream));
+}
+
+void readiness_shutdown(struct stream *stream) {
+    shutdown(stream->fd, SHUT_WR);
+}
+
+void readiness_finish(struct stream *stream) {
+    struct readiness_stream *ready = readiness(stream);
+    arm(stream->loop, &ready->source, 0);
+    close(stream->fd);
+    stream_finished(stream);
+}
+
+/* ---- watches ------------------------------------------------------------------------------------ */
+
+struct readiness_watch {
+    struct source source;
+    struct watch *watch;
+    struct readiness_watch *next;
+};
+
+static void watch_ready(struct source *source, unsigned events) {
+    struct watch *watch = CONTAINER_OF(source, struct readiness_watch, source)->watch;
+    unsigned wanted = events & watch->events;
+    if (wanted) {
+        watch->loop->callback_serial++;
+        watch->on_ready(watch, wanted);
+    }
+}
+
+int readiness_watch(struct watch *watch, unsigned events) {
+    struct loop *loop = watch->loop;
+    struct readiness_watch *ready = watch->backend_state;
+    if (!ready) {
+        ready = calloc(1, sizeof *ready);
+        if (!ready)
+            return -ENOMEM;
+        *ready = (struct readiness_watch){
+            .source = {.fd = watch->fd, .ready = watch_ready}, .watch = watch};
+        watch->backend_state = ready;
+    }
+    int failure = arm(loop, &ready->source, events);
+    if (failure == 0 && events)
+        return 0;
+    if (failure == 0 || watch->events == 0) {
+        loop->backend->poller->forget(loop, &ready->source);
+        free(ready);
+        watch->backend_state = NULL;
+    }
+    return failure;
+}
+
+/* ---- waking a sleeping loop ---------------------------------------------------------------------- */
+
+static void wakeup_ready(struct source *source, unsigned events) {
+    (void)events;
+    struct wakeup *wakeup = CONTAINER_OF(source, struct wakeup, source);
+    uint64_t signals;
+    ssize_t n = read(source->fd, &signals, sizeof signals);
+    CHECK(n == sizeof signals || errno == EAGAIN);
+    wakeup->loop->counters.syscalls[SYSCALL_WAKE]++;
+    wakeup->loop->counters.wakes++;
+}
+
+int wakeup_open(struct loop *loop, struct wakeup *wakeup) {
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    *wakeup = (struct wakeup){.source = {.fd = fd, .ready = wakeup_ready}, .loop = loop};
+    int failure = arm(loop, &wakeup->source, WATCH_READ);
+    if (failure)
+        close(fd);
+    return failure;
+}
+
+void wakeup_close(struct wakeup *wakeup) {
+    arm(wakeup->loop, &wakeup->source, 0);
+    close(wakeup->source.fd);
+}
+
+void wakeup_signal(struct wakeup *wakeup) {
+    uint64_t one = 1;
+    ssize_t n = write(wakeup->source.fd, &one, sizeof one);
+    CHECK(n == sizeof one || errno == EAGAIN);
+}
