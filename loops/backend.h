@@ -41,6 +41,7 @@ struct listener {
     const struct stream_handler *handler;
     void *data;
     int fd;
+    int backlog;
     bool closing;
     struct listener *previous, *next, *closing_next;
     char unlink_path[108]; /* the unix socket's file, removed at close */
@@ -183,6 +184,9 @@ struct buffer *loop_receive_buffer(struct loop *loop);
 /* Makes an accepted descriptor a stream: options, limit check, memory. The caller then hands it to its
  * kernel interface and calls stream_deliver_open. Null: refused, the descriptor is closed. */
 struct stream *loop_accept_stream(struct listener *listener, int fd);
+/* The same options and check for a stream that had to exist before its descriptor did (libuv); counts
+ * the outcome. False: refused; the backend closes it, and no callback may run. */
+bool loop_admit_stream(struct stream *stream);
 /* Descriptors ran out while accepting: drops one waiting connection, so that a level-triggered
  * listener does not report it for ever. True if there may be more to accept. */
 bool loop_refuse_connection(struct listener *listener);

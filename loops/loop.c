@@ -439,6 +439,7 @@ int loop_listen(struct loop *loop, const struct endpoint *endpoint, int backlog,
     listener->handler = handler;
     listener->data = data;
     listener->fd = fd;
+    listener->backlog = backlog;
     if (endpoint_is_unix(endpoint))
         memcpy(listener->unlink_path, ((const struct sockaddr_un *)&endpoint->address)->sun_path,
                sizeof listener->unlink_path);
@@ -514,18 +515,27 @@ static bool over_limit(const struct loop *loop, int fd) {
     return loop->backend->descriptor_limit > 0 && fd >= loop->backend->descriptor_limit;
 }
 
+bool loop_admit_stream(struct stream *stream) {
+    struct loop_counters *counters = &stream->loop->counters;
+    bool admitted = !over_limit(stream->loop, stream->fd) && socket_set_options(stream->fd) == 0;
+    if (admitted)
+        counters->accepted++;
+    else
+        counters->accept_refused++;
+    return admitted;
+}
+
 struct stream *loop_accept_stream(struct listener *listener, int fd) {
     struct loop *loop = listener->loop;
-    struct stream *stream = NULL;
-    if (!over_limit(loop, fd) && socket_set_options(fd) == 0)
-        stream = loop_new_stream(loop, listener->handler, listener->data, fd);
-    if (!stream) {
+    struct stream *stream = loop_new_stream(loop, listener->handler, listener->data, fd);
+    if (stream && loop_admit_stream(stream))
+        return stream;
+    if (stream)
+        free_stream(stream);
+    else
         loop->counters.accept_refused++;
-        close(fd);
-        return NULL;
-    }
-    loop->counters.accepted++;
-    return stream;
+    close(fd);
+    return NULL;
 }
 
 bool loop_refuse_connection(struct listener *listener) {

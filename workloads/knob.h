@@ -50,6 +50,7 @@ void knob_values_init(struct knob_values *values, struct knob_table first, struc
 
 /* The index-th knob over both tables, or null beyond the last. */
 const struct knob *knob_at(const struct knob_values *values, size_t index);
+/* `index` (may be null) is written only when there is such a knob. Null: there is none. */
 const struct knob *knob_find(const struct knob_values *values, const char *name, size_t *index);
 
 /* Parses and checks one value without storing it. -EINVAL: `error` says what is wrong and what would be
@@ -69,5 +70,9 @@ double knob_get(const struct knob_values *values, const char *name);
  * accepted by knob_parse. */
 #define KNOB_TEXT_BYTES 64
 void knob_format(const struct knob *knob, double value, char text[KNOB_TEXT_BYTES]);
+
+/* The value for labels, file names and command lines: no separators and no spaces, counts, bytes and
+ * rates as plain numbers: "102400", "20000", "1.5s", "poisson". knob_parse takes it back exactly. */
+void knob_format_plain(const struct knob *knob, double value, char text[KNOB_TEXT_BYTES]);
 
 #endif

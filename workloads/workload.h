@@ -19,7 +19,8 @@ struct workload_server {
     /* Listens and serves until `stop`. `*bound` is the real address. */
     int (*start)(struct loop *loop, const struct knob_values *knobs, const struct endpoint *listen,
                  struct endpoint *bound, struct server **server, struct error *error);
-    /* Stops listening and closes all its connections. The memory goes when the last one has closed. */
+    /* Stops listening and frees `server`. Its connections live on until their peers or loop_free close
+     * them. */
     void (*stop)(struct server *server);
 };
 
@@ -27,7 +28,7 @@ struct workload_server {
 struct client_events {
     void (*opened)(void *slot);                       /* connected: may ask now */
     void (*answered)(void *slot, int err, size_t bytes); /* the oldest request; err -EBADMSG: wrong */
-    void (*closed)(void *slot, int err); /* last: err 0 closed by us, -ECONNRESET also for a plain end */
+    void (*closed)(void *slot, int err); /* last; 0: closed by us, -EPIPE: the peer ended it */
 };
 
 struct workload_client {

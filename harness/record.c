@@ -1,0 +1,214 @@
+/* record.c: see record.h. */
+#include "harness/record.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Quantiles as the contract for machines names them. */
+static const struct {
+    const char *name;
+    double q;
+} quantiles[] = {
+    {"p50", 0.50}, {"p90", 0.90}, {"p95", 0.95}, {"p99", 0.99}, {"p999", 0.999}, {"p9999", 0.9999},
+};
+
+static json_t *number_or_null(bool known, double value) {
+    return known && isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *count(uint64_t value) {
+    return json_integer((json_int_t)value);
+}
+
+static json_t *latency(const struct histogram *histogram) {
+    if (histogram->total == 0)
+        return json_null();
+    json_t *object = json_object(), *intervals = json_object();
+    json_object_set_new(object, "min", count(histogram_min(histogram)));
+    json_object_set_new(object, "mean", json_real(histogram_mean(histogram)));
+    for (size_t i = 0; i < ARRAY_LENGTH(quantiles); i++) {
+        double q = quantiles[i].q;
+        uint64_t low, high;
+        bool valid = histogram_quantile_valid(histogram, q);
+        json_object_set_new(object, quantiles[i].name,
+                            valid ? count(histogram_quantile(histogram, q)) : json_null());
+        if (valid && histogram_quantile_interval(histogram, q, 0.95, &low, &high))
+            json_object_set_new(intervals, quantiles[i].name,
+                                json_pack("[I,I]", (json_int_t)low, (json_int_t)high));
+    }
+    json_object_set_new(object, "max", count(histogram->max_ns));
+    json_object_set_new(object, "count", count(histogram->total));
+    json_object_set_new(object, "intervals", intervals);
+    return object;
+}
+
+static json_t *errors(const struct load_result *result) {
+    json_t *object = json_object();
+    for (size_t i = 0; i < LOAD_ERRORS; i++)
+        json_object_set_new(object, load_error_names[i], count(result->errors[i]));
+    return object;
+}
+
+static json_t *second_by_second(const struct load_result *result) {
+    json_t *list = json_array();
+    uint32_t intervals = atomic_load(&result->interval_count);
+    for (uint32_t i = 0; i < intervals; i++) {
+        const struct load_interval *interval = &result->intervals[i];
+        json_t *object = json_object();
+        json_object_set_new(object, "at_ns", count(interval->at_ns));
+        json_object_set_new(object, "rate",
+                            number_or_null(interval->length_ns > 0,
+                                           (double)interval->requests * 1e9 /
+                                               (double)interval->length_ns));
+        json_object_set_new(object, "p50", interval->p50_ns ? count(interval->p50_ns) : json_null());
+        json_object_set_new(object, "p99", interval->p99_ns ? count(interval->p99_ns) : json_null());
+        json_object_set_new(object, "errors", count(interval->errors));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
+static json_t *client(const struct load_result *result) {
+    double requests = (double)result->requests;
+    json_t *object = json_object();
+    json_object_set_new(object, "cpu_us_per_request",
+                        number_or_null(requests > 0, (double)(result->cpu_ns - result->spin_ns) / 1e3 /
+                                                         requests));
+    json_object_set_new(object, "user_us_per_request",
+                        number_or_null(requests > 0, (double)result->user_ns / 1e3 / requests));
+    json_object_set_new(object, "busy", json_real(result->busy));
+    json_object_set_new(object, "received_bytes", count(result->received_bytes));
+    json_object_set_new(object, "context_switches", count(result->context_switches));
+    json_object_set_new(object, "threads", count(result->threads));
+    json_object_set_new(object, "connections", count(result->connections));
+    bool known = result->slowest_connection != UINT64_MAX;
+    json_object_set_new(object, "slowest_connection_requests",
+                        known ? count(result->slowest_connection) : json_null());
+    json_object_set_new(object, "fastest_connection_requests",
+                        known ? count(result->fastest_connection) : json_null());
+    json_object_set_new(object, "congestion_control",
+                        result->socket_known && result->socket.tcp
+                            ? json_string(result->socket.congestion)
+                            : json_null());
+    return object;
+}
+
+/* ---- the server ----------------------------------------------------------------------------------- */
+
+double record_server_cpu_us(const struct load_result *result) {
+    if (!result->before.cpu_known || !result->after.cpu_known || result->requests == 0)
+        return -1;
+    return (double)(result->after.cpu_ns - result->before.cpu_ns) / 1e3 / (double)result->requests;
+}
+
+static void add_counters(json_t *object, const struct load_result *result, double requests) {
+    const struct loop_counters *before = &result->before.counters, *after = &result->after.counters;
+    bool known = result->before.counters_known && result->after.counters_known && requests > 0;
+    json_t *calls = known ? json_object() : json_null();
+    for (size_t i = 0; known && i < SYSCALL_KINDS; i++)
+        json_object_set_new(calls, loop_syscall_names[i],
+                            json_real((double)(after->syscalls[i] - before->syscalls[i]) / requests));
+    json_object_set_new(object, "syscalls_per_request", calls);
+    double waits = (double)(after->syscalls[SYSCALL_WAIT] - before->syscalls[SYSCALL_WAIT]);
+    double timers = (double)(after->timers_fired - before->timers_fired);
+    json_object_set_new(object, "events_per_wait",
+                        number_or_null(known && waits > 0,
+                                       (double)(after->events - before->events) / waits));
+    json_object_set_new(object, "lag_ns",
+                        number_or_null(known && timers > 0,
+                                       (double)(after->timer_late_ns - before->timer_late_ns) / timers));
+    json_object_set_new(object, "sends_later",
+                        known ? count(after->sends_later - before->sends_later) : json_null());
+    json_object_set_new(object, "copied_bytes",
+                        known ? count(after->copied_bytes - before->copied_bytes) : json_null());
+    json_object_set_new(object, "accept_refused", known ? count(after->accept_refused) : json_null());
+}
+
+static json_t *server(const struct load_result *result, const struct validity *validity) {
+    const struct server_mark *before = &result->before, *after = &result->after;
+    double cpu_us = record_server_cpu_us(result);
+    double requests = (double)(after->thorough_answers - before->thorough_answers);
+    bool known = before->usage_known && after->usage_known && requests > 0;
+    struct usage used = usage_difference(&after->usage, &before->usage);
+    json_t *object = json_object();
+    json_object_set_new(object, "cpu_us_per_request", number_or_null(cpu_us >= 0, cpu_us));
+    /* The split comes from clock ticks: good as a share, so it is applied to the exact sum. */
+    double split = (double)(used.user_ns + used.system_ns);
+    json_object_set_new(object, "user_us_per_request",
+                        number_or_null(known && cpu_us >= 0 && split > 0,
+                                       cpu_us * (double)used.user_ns / split));
+    json_object_set_new(object, "busy",
+                        number_or_null(validity->server_busy >= 0, validity->server_busy));
+    json_object_set_new(
+        object, "context_switches_per_request",
+        number_or_null(known,
+                       (double)(used.voluntary_switches + used.involuntary_switches) / requests));
+    json_object_set_new(object, "max_rss_bytes", known ? count(used.max_rss_bytes) : json_null());
+    add_counters(object, result, requests);
+    return object;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+static json_t *reasons(const struct validity *validity) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < validity->reason_count; i++)
+        json_array_append_new(list, json_string(validity->reasons[i]));
+    return list;
+}
+
+json_t *record_load(const struct load_plan *plan, const struct load_result *result,
+                    const struct validity *validity) {
+    bool open = result->open_loop, closed = result->finished && !open;
+    const char *bound = bound_names[validity->bound];
+    const char *arrivals = knob_get(&plan->knobs, "arrivals") == ARRIVALS_POISSON ? "poisson"
+                                                                                  : "constant";
+    json_t *object = json_object();
+    json_object_set_new(object, "schema", json_integer(RECORD_SCHEMA));
+    json_object_set_new(object, "workload", json_string(plan->workload->name));
+    json_object_set_new(object, "arrivals",
+                        json_string(knob_get(&plan->knobs, "rate") > 0 ? arrivals : "closed"));
+    json_object_set_new(object, "valid", json_boolean(validity->valid));
+    json_object_set_new(object, "invalid", reasons(validity));
+    json_object_set_new(object, "interrupted", json_boolean(result->interrupted));
+    json_object_set_new(object, "bound", bound ? json_string(bound) : json_null());
+    json_object_set_new(object, "window_ns", count(result->window_ns));
+    json_object_set_new(object, "offered_rate", number_or_null(open, result->offered_rate));
+    json_object_set_new(object, "achieved_rate",
+                        number_or_null(result->finished, result->achieved_rate));
+    json_object_set_new(object, "requests", count(result->requests));
+    json_object_set_new(object, "unsent", open ? count(result->unsent) : json_null());
+    json_object_set_new(object, "errors", errors(result));
+    json_object_set_new(object, "response_ns",
+                        latency(closed ? &result->service : &result->response));
+    json_object_set_new(object, "service_ns", latency(&result->service));
+    json_object_set_new(object, "lag_ns", latency(&result->lag));
+    json_object_set_new(object, "intervals", second_by_second(result));
+    json_object_set_new(object, "knobs", record_knobs(&plan->knobs));
+    json_object_set_new(object, "client", client(result));
+    json_object_set_new(object, "server", server(result, validity));
+    json_t *host = json_object();
+    json_object_set_new(host, "steal_share",
+                        number_or_null(result->host_known, validity->steal_share));
+    json_object_set_new(object, "host", host);
+    return object;
+}
+
+json_t *record_knobs(const struct knob_values *knobs) {
+    json_t *object = json_object();
+    const struct knob *knob;
+    for (size_t i = 0; (knob = knob_at(knobs, i)); i++) {
+        double value = knobs->values[i];
+        char name[128];
+        const char *unit = knob->type == KNOB_TIME   ? "_ns"
+                           : knob->type == KNOB_RATE ? "_per_s"
+                                                     : "";
+        snprintf(name, sizeof name, "%s%s", knob->name, unit);
+        json_t *json = knob->type == KNOB_CHOICE ? json_string(knob->choices[(size_t)value])
+                       : knob->type == KNOB_FLAG ? json_boolean(value != 0)
+                       : knob->type == KNOB_RATE ? json_real(value)
+                                                 : json_integer((json_int_t)value);
+        json_object_set_new(object, name, json);
+    }
+    return object;
+}

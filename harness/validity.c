@@ -1,0 +1,127 @@
+/* validity.c: the rules, each with its limit and why it is where it is. */
+#include "harness/validity.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *const bound_names[] = {
+    [BOUND_NONE] = NULL,
+    [BOUND_SERVER] = "server",
+    [BOUND_CO_LIMITED] = "co-limited",
+    [BOUND_LATENCY] = "latency",
+    [BOUND_GENERATOR] = "generator",
+};
+
+#define SATURATED 0.95       /* closed loop: a CPU this busy has nothing left to give */
+#define OPEN_BUSY_MOST 0.85  /* open loop: beyond it queues form in the generator itself */
+#define ERRORS_MOST 0.001    /* of all requests */
+#define MISSED_MOST 0.01     /* of the requests that were due */
+#define CONSTANT_MISS 0.001  /* a constant rate has no luck */
+#define STEAL_MOST 0.02      /* what the host takes away cannot be told from the server's own slowness */
+#define STARVED_MOST 0.05    /* of the window, spent runnable without a CPU */
+#define LAG_SHARE_MOST 0.10  /* of the response time it would hide in, at p99 */
+#define LAG_LEAST_NS (50 * NS_PER_US) /* below it lag is what waking up and sending cost */
+
+void validity_refuse(struct validity *validity, const char *format, ...) {
+    va_list arguments;
+    validity->valid = false;
+    if (validity->reason_count == REASONS_MOST)
+        return;
+    va_start(arguments, format);
+    vsnprintf(validity->reasons[validity->reason_count++], REASON_BYTES, format, arguments);
+    va_end(arguments);
+}
+
+static void judge_errors(const struct load_result *result, struct validity *validity) {
+    uint64_t errors = 0;
+    char kinds[REASON_BYTES / 2] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < LOAD_ERRORS; i++) {
+        if (result->errors[i] == 0)
+            continue;
+        errors += result->errors[i];
+        if (used < sizeof kinds)
+            used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%llu %s", used ? ", " : "",
+                                     (unsigned long long)result->errors[i], load_error_names[i]);
+    }
+    if (result->errors[LOAD_WRONG_ANSWER] > 0 ||
+        (double)errors > ERRORS_MOST * (double)(result->requests + errors))
+        validity_refuse(validity, "%llu errors (%s)", (unsigned long long)errors, kinds);
+}
+
+static void judge_bound(const struct load_result *result, struct validity *validity) {
+    bool generator = result->busy >= SATURATED;
+    if (validity->server_busy < 0) {
+        validity->bound = BOUND_NONE;
+        return;
+    }
+    bool server = validity->server_busy >= SATURATED;
+    validity->bound = server ? (generator ? BOUND_CO_LIMITED : BOUND_SERVER)
+                             : (generator ? BOUND_GENERATOR : BOUND_LATENCY);
+    if (validity->bound == BOUND_GENERATOR)
+        validity_refuse(validity,
+                        "the generator is the limit (busy %.0f %%) while the server is not (%.0f %%)",
+                        result->busy * 100, validity->server_busy * 100);
+}
+
+static void judge_rate(const struct load_result *result, const struct load_plan *plan,
+                       struct validity *validity) {
+    double due = (double)result->due, sent = (double)result->sent;
+    if (result->busy > OPEN_BUSY_MOST)
+        validity_refuse(validity, "the generator was %.0f %% busy (limit %.0f %%)",
+                        result->busy * 100, OPEN_BUSY_MOST * 100);
+    double limit = knob_get(&plan->knobs, "arrivals") == ARRIVALS_CONSTANT ? CONSTANT_MISS
+                                                                           : MISSED_MOST;
+    if (due > 0 && due - sent > limit * due && due - sent > 1)
+        validity_refuse(validity,
+                        "only %.2f %% of the requests due were sent: %.0f/s is over what server and "
+                        "connections take (or the generator: busy %.0f %%)",
+                        sent / due * 100, result->offered_rate, result->busy * 100);
+    if (result->lag.total == 0 || result->response.total == 0)
+        return;
+    uint64_t lag_ns = histogram_quantile(&result->lag, 0.99);
+    uint64_t response_ns = histogram_quantile(&result->response, 0.99);
+    if (lag_ns > LAG_LEAST_NS && (double)lag_ns > LAG_SHARE_MOST * (double)response_ns)
+        validity_refuse(validity, "the generator sent late: p99 of its lag is %.0f us, of the "
+                        "response %.0f us", (double)lag_ns / 1e3, (double)response_ns / 1e3);
+}
+
+static void judge_host(const struct load_result *result, bool shared_cpu,
+                       struct validity *validity) {
+    double window_ns = (double)result->window_ns;
+    if (validity->steal_share > STEAL_MOST)
+        validity_refuse(validity, "the host took away %.1f %% of the CPU time (limit %.0f %%)",
+                        validity->steal_share * 100, STEAL_MOST * 100);
+    if (shared_cpu)
+        return;
+    if ((double)result->starved_ns > STARVED_MOST * window_ns)
+        validity_refuse(validity, "the generator waited for a CPU %.0f %% of the time",
+                        (double)result->starved_ns / window_ns * 100);
+    double server_starved_ns =
+        (double)result->after.starved_ns - (double)result->before.starved_ns;
+    if (result->after.cpu_known && server_starved_ns > STARVED_MOST * window_ns)
+        validity_refuse(validity, "the server waited for a CPU %.0f %% of the time",
+                        server_starved_ns / window_ns * 100);
+}
+
+void validity_judge(const struct load_result *result, const struct load_plan *plan, int server_cpus,
+                    bool shared_cpu, struct validity *validity) {
+    *validity = (struct validity){.valid = true, .server_busy = -1};
+    if (!result->finished) {
+        validity_refuse(validity, "%s", result->failure.text);
+        return;
+    }
+    if (result->before.cpu_known && result->after.cpu_known && result->window_ns > 0)
+        validity->server_busy = (double)(result->after.cpu_ns - result->before.cpu_ns) /
+                                (double)result->window_ns / (server_cpus > 0 ? server_cpus : 1);
+    if (result->host_known)
+        validity->steal_share = host_steal_share(&result->host_before, &result->host_after);
+    if (result->requests == 0)
+        validity_refuse(validity, "no request was answered");
+    judge_errors(result, validity);
+    judge_host(result, shared_cpu, validity);
+    if (result->open_loop)
+        judge_rate(result, plan, validity);
+    else
+        judge_bound(result, validity);
+}

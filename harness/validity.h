@@ -1,0 +1,42 @@
+/* validity.h: may this number be believed, and of what does it speak?
+ *
+ * Part of every result. An invalid one is printed with its reasons and never ranked. Pure. */
+#ifndef LOOPMARK_VALIDITY_H
+#define LOOPMARK_VALIDITY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "harness/load.h"
+
+/* Closed loop: whose limit the throughput is. */
+enum bound {
+    BOUND_NONE,       /* open loop, or the server's CPU time is not known */
+    BOUND_SERVER,     /* the server is saturated: its capacity */
+    BOUND_CO_LIMITED, /* the generator is saturated too: a lower bound */
+    BOUND_LATENCY,    /* neither: round trips of a fixed number of connections */
+    BOUND_GENERATOR,  /* only the generator: says nothing about the server */
+};
+extern const char *const bound_names[]; /* null for BOUND_NONE */
+
+enum { REASONS_MOST = 12, REASON_BYTES = 200 };
+
+struct validity {
+    bool valid;
+    enum bound bound;
+    double server_busy; /* share of the CPUs it may use; negative: not known */
+    double steal_share;
+    size_t reason_count;
+    char reasons[REASONS_MOST][REASON_BYTES];
+};
+
+/* `server_cpus`: how many CPUs the server may use, 0 when not known. `shared_cpu`: server and generator
+ * were given the same one, so waiting for it is expected (and the whole run is not ranked). */
+void validity_judge(const struct load_result *result, const struct load_plan *plan, int server_cpus,
+                    bool shared_cpu, struct validity *validity);
+
+/* Adds a reason and makes the result invalid. */
+void validity_refuse(struct validity *validity, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif
