@@ -1,0 +1,575 @@
+/* runner.c: see runner.h. */
+#include "harness/runner.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "harness/build_info.h"
+#include "harness/file.h"
+#include "harness/interrupt.h"
+#include "harness/load.h"
+#include "harness/progress.h"
+#include "harness/random.h"
+#include "harness/record.h"
+#include "harness/server.h"
+#include "harness/source.h"
+#include "harness/units.h"
+#include "harness/validity.h"
+
+const char *const scope_names[] = {
+    [SCOPE_FULL] = "full", [SCOPE_HEADLINE] = "headline", [SCOPE_SMOKE] = "smoke"};
+
+enum { FAILURES_MOST = 2, HGRM_TICKS = 5, PATH_BYTES = 1024 };
+#define SMOKE_WARMUP_NS (100.0 * NS_PER_MS)
+#define SMOKE_DURATION_NS (300.0 * NS_PER_MS)
+#define OVERHEAD_NS (150.0 * NS_PER_MS) /* starting and stopping a server, until it is measured */
+
+/* What a contender has come to in one cell. */
+struct row {
+    struct histogram *latency; /* of its valid repetitions; null until there is one */
+    unsigned failures;         /* in a row; after FAILURES_MOST it is not tried again */
+    bool skipped;
+};
+
+struct run {
+    const struct run_plan *plan;
+    struct run_outcome *outcome;
+    struct progress progress;
+    struct random order;
+    json_t *record, *repetitions, *latency;
+    uint64_t started_ns;
+    unsigned done, planned;
+};
+
+/* One experiment under way. */
+struct campaign {
+    struct run *run;
+    const struct experiment *experiment;
+    json_t *skipped;
+    struct cell *cells; /* those in scope */
+    size_t cell_count;
+    struct row *rows;   /* cell by cell, contender by contender */
+};
+
+static struct row *row_of(const struct campaign *campaign, size_t cell, size_t contender) {
+    return &campaign->rows[cell * campaign->experiment->contender_count + contender];
+}
+
+static bool headline(const struct run_plan *plan) {
+    return plan->scope != SCOPE_FULL;
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------ */
+
+static unsigned repetitions_of(const struct run_plan *plan, const struct experiment *experiment) {
+    if (plan->repetitions > 0)
+        return plan->repetitions;
+    if (plan->scope == SCOPE_SMOKE)
+        return 1;
+    return headline(plan) ? experiment->headline_repetitions : experiment->repetitions;
+}
+
+/* The cells in scope; a smoke run takes the first. */
+static size_t choose_cells(const struct run_plan *plan, const struct experiment *experiment,
+                           struct cell **cells) {
+    size_t all = experiment_cells(experiment, cells), count = 0;
+    for (size_t i = 0; i < all; i++)
+        if (!headline(plan) || (*cells)[i].headline)
+            (*cells)[count++] = (*cells)[i];
+    return plan->scope == SCOPE_SMOKE && count > 1 ? 1 : count;
+}
+
+static void knobs_of(const struct run_plan *plan, const struct experiment *experiment,
+                     const struct cell *cell, const struct contender *contender,
+                     struct knob_values *knobs) {
+    experiment_knobs(experiment, cell, contender, headline(plan), knobs);
+    if (plan->scope == SCOPE_SMOKE) {
+        knob_set_number(knobs, "warmup", SMOKE_WARMUP_NS);
+        knob_set_number(knobs, "duration", SMOKE_DURATION_NS);
+    }
+}
+
+static unsigned planned_repetitions(const struct run_plan *plan, const struct experiment *experiment,
+                                    double *duration_ns) {
+    struct cell *cells;
+    struct knob_values knobs;
+    size_t cell_count = choose_cells(plan, experiment, &cells);
+    unsigned count = 0;
+    for (size_t i = 0; i < cell_count; i++)
+        for (size_t k = 0; k < experiment->contender_count; k++) {
+            const struct contender *contender = &experiment->contenders[k];
+            if (experiment_excluded(experiment, &cells[i], contender))
+                continue;
+            knobs_of(plan, experiment, &cells[i], contender, &knobs);
+            unsigned repetitions = repetitions_of(plan, experiment);
+            count += repetitions;
+            *duration_ns += repetitions * (knob_get(&knobs, "warmup") +
+                                           knob_get(&knobs, "duration") + OVERHEAD_NS);
+        }
+    free(cells);
+    return count;
+}
+
+double runner_duration_ns(const struct run_plan *plan) {
+    double duration_ns = 0;
+    for (size_t i = 0; i < plan->experiment_count; i++)
+        planned_repetitions(plan, plan->experiments[i], &duration_ns);
+    return duration_ns;
+}
+
+/* ---- the record ------------------------------------------------------------------------------------------- */
+
+static void set_utc_now(json_t *record, const char *key) {
+    char text[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    json_object_set_new(record, key, json_string(text));
+}
+
+static json_t *pinning(const struct cpu_plan *cpus) {
+    char server[CPU_LIST_BYTES], generator[CPU_LIST_BYTES];
+    cpu_list_format(&cpus->server, server, sizeof server);
+    cpu_list_format(&cpus->generator, generator, sizeof generator);
+    return json_pack("{s:s, s:s, s:b, s:s}", "server_cpus", server, "generator_cpus", generator,
+                     "shared", cpus->shared, "reason", cpus->text);
+}
+
+static json_t *start_record(const struct run_plan *plan) {
+    json_t *record = json_object(), *command = json_array();
+    for (int i = 0; i < plan->argc; i++)
+        json_array_append_new(command, json_string(plan->argv[i]));
+    json_object_set_new(record, "schema", json_integer(RECORD_SCHEMA));
+    json_object_set_new(record, "command", command);
+    json_object_set_new(record, "revision", json_string(LOOPMARK_REVISION));
+    set_utc_now(record, "started_utc");
+    json_object_set_new(record, "finished_utc", json_null());
+    json_object_set_new(record, "complete", json_false());
+    json_object_set_new(record, "ended_because", json_string("still running, or killed"));
+    json_object_set_new(record, "seed", json_integer((json_int_t)plan->seed));
+    json_object_set_new(record, "scope", json_string(scope_names[plan->scope]));
+    json_object_set_new(record, "environment", environment_capture());
+    json_object_set_new(record, "pinning", pinning(&plan->cpus));
+    json_object_set_new(record, "experiments", json_array());
+    json_object_set_new(record, "repetitions", json_array());
+    json_object_set_new(record, "latency", json_array());
+    return record;
+}
+
+static int dump_record(FILE *file, void *data) {
+    return json_dumpf(data, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ? -EIO : 0;
+}
+
+static int save_record(const struct run *run, struct error *error) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/run.json", run->plan->directory);
+    return file_write_whole(path, dump_record, run->record, error);
+}
+
+static void skip(struct campaign *campaign, const char *server, const char *cell,
+                 const char *reason) {
+    json_array_append_new(campaign->skipped,
+                          json_pack("{s:s, s:s?, s:s}", "server_name", server, "cell", cell,
+                                    "reason", reason));
+    campaign->run->outcome->skipped++;
+    progress_note(&campaign->run->progress, "%s: %s skipped%s%s: %s", campaign->experiment->name,
+                  server, cell ? " at " : "", cell ? cell : "", reason);
+}
+
+static json_t *describe_claims(const struct experiment *experiment) {
+    json_t *claims = json_array();
+    for (size_t i = 0; i < experiment->claim_count; i++) {
+        const struct claim *claim = &experiment->claims[i];
+        json_array_append_new(claims, json_pack("{s:s, s:s, s:s}", "name", claim->name, "says",
+                                                claim->says, "rule", claim->text));
+    }
+    return claims;
+}
+
+static json_t *version_of(const struct contender *contender) {
+    char version[256];
+    struct loop_info info;
+    if (contender->loop && loop_info_by_name(contender->loop, &info, NULL) == 0 && info.library)
+        return json_string(info.library);
+    const char *const command[] = {"/bin/sh", "-c", contender->version_command, NULL};
+    if (contender->version_command &&
+        environment_command_version(command, version, sizeof version) == 0)
+        return json_string(version);
+    return json_null();
+}
+
+static json_t *describe_servers(const struct experiment *experiment) {
+    json_t *servers = json_array();
+    for (size_t i = 0; i < experiment->contender_count; i++) {
+        const struct contender *contender = &experiment->contenders[i];
+        json_array_append_new(servers, json_pack("{s:s, s:s?, s:s?, s:o}", "name", contender->name,
+                                                 "loop", contender->loop, "command",
+                                                 contender->command, "version",
+                                                 version_of(contender)));
+    }
+    return servers;
+}
+
+static json_t *describe(const struct experiment *experiment, json_t *skipped) {
+    json_t *axes = json_array();
+    for (size_t i = 0; i < experiment->axis_count; i++)
+        json_array_append_new(
+            axes, json_string(knob_at(&experiment->base, experiment->axes[i].knob)->name));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:O}", "name", experiment->name,
+                     "file", experiment->path, "question", experiment->question, "measure",
+                     measure_names[experiment->measure], "workload", experiment->workload->name,
+                     "axes", axes, "servers", describe_servers(experiment), "claims",
+                     describe_claims(experiment), "skipped", skipped);
+}
+
+/* ---- one repetition ------------------------------------------------------------------------------------------ */
+
+struct trial {
+    struct campaign *campaign;
+    size_t cell, contender;
+    unsigned block, position;
+    struct knob_values knobs;
+    struct load_plan load_plan;
+    struct server_process server;
+    struct validity validity;
+};
+
+static const struct contender *contender_of(const struct trial *trial) {
+    return &trial->campaign->experiment->contenders[trial->contender];
+}
+
+static int start_server(struct trial *trial, struct error *error) {
+    const struct contender *contender = contender_of(trial);
+    struct server_plan plan = {
+        .loop = contender->loop,
+        .command = contender->command,
+        .directory = source_directory(),
+        .workload = trial->campaign->experiment->workload,
+        .knobs = &trial->knobs,
+        .cpus = trial->campaign->run->plan->cpus.server,
+    };
+    return server_start(&plan, &trial->server, error);
+}
+
+static void plan_load(struct trial *trial) {
+    const struct run_plan *plan = trial->campaign->run->plan;
+    trial->load_plan = (struct load_plan){
+        .workload = trial->campaign->experiment->workload,
+        .knobs = trial->knobs,
+        .target = trial->server.address,
+        .verify = plan->scope == SCOPE_SMOKE,
+        .no_spin = plan->cpus.shared, /* spinning would take the server's CPU */
+        .seed = plan->seed + trial->block,
+        .cpus = plan->cpus.generator,
+        .server_pid = trial->server.pid,
+        .control_fd = trial->server.control_fd,
+    };
+}
+
+static void show_status(const struct trial *trial) {
+    struct run *run = trial->campaign->run;
+    char left[UNITS_TEXT_BYTES] = "?";
+    double passed_ns = (double)(clock_now_ns() - run->started_ns);
+    if (run->done > 0)
+        units_duration(passed_ns / run->done * (run->planned - run->done), left);
+    else
+        units_duration(runner_duration_ns(run->plan), left);
+    progress_status(&run->progress, "[%u/%u] %s %s, %s, block %u: about %s left", run->done + 1,
+                    run->planned, trial->campaign->experiment->name,
+                    trial->campaign->cells[trial->cell].label, contender_of(trial)->name,
+                    trial->block + 1, left);
+}
+
+/* In a log every repetition is a line, so that a CI job can be followed. */
+static void log_result(const struct trial *trial, const struct load_result *result) {
+    const struct run *run = trial->campaign->run;
+    char rate[UNITS_TEXT_BYTES], p99[UNITS_TEXT_BYTES];
+    const struct histogram *latency = result->open_loop ? &result->response : &result->service;
+    if (run->progress.terminal && trial->validity.valid)
+        return;
+    progress_note((struct progress *)&run->progress, "[%u/%u] %s %s %s: %s, p99 %s%s%s", run->done,
+                  run->planned, trial->campaign->experiment->name,
+                  trial->campaign->cells[trial->cell].label, contender_of(trial)->name,
+                  units_rate(result->achieved_rate, rate),
+                  units_time(histogram_quantile_valid(latency, 0.99)
+                                 ? (double)histogram_quantile(latency, 0.99)
+                                 : NAN,
+                             p99),
+                  trial->validity.valid ? "" : "; not valid: ",
+                  trial->validity.valid ? "" : trial->validity.reasons[0]);
+}
+
+static void record_trial(const struct trial *trial, const struct load_result *result) {
+    const struct campaign *campaign = trial->campaign;
+    const struct experiment *experiment = campaign->experiment;
+    const struct contender *contender = contender_of(trial);
+    json_t *record = record_load(&trial->load_plan, result, &trial->validity);
+    json_object_set_new(record, "experiment", json_string(experiment->name));
+    json_object_set_new(record, "cell", json_string(campaign->cells[trial->cell].label));
+    json_object_set_new(record, "block", json_integer(trial->block));
+    json_object_set_new(record, "position", json_integer(trial->position));
+    json_object_set_new(record, "server_name", json_string(contender->name));
+    json_object_set_new(record, "loop",
+                        contender->loop ? json_string(contender->loop) : json_null());
+    json_object_set_new(record, "measure", json_string(measure_names[experiment->measure]));
+    json_object_set_new(record, "floor_us_per_request", json_null());
+    json_array_append_new(campaign->run->repetitions, record);
+}
+
+static void keep_latency(struct row *row, const struct load_result *result) {
+    if (!row->latency) {
+        row->latency = calloc(1, sizeof *row->latency);
+        CHECK(row->latency);
+    }
+    histogram_merge(row->latency, result->open_loop ? &result->response : &result->service);
+}
+
+static void wait_for_load(struct trial *trial, struct load *load) {
+    while (!load_wait(load, 200)) {
+        show_status(trial);
+        if (interrupted)
+            return;
+    }
+}
+
+/* A load that could not even begin, as a result: not finished, and why. */
+static void record_failure(struct trial *trial, const struct error *why) {
+    struct load_result *nothing = calloc(1, sizeof *nothing);
+    CHECK(nothing);
+    nothing->failure = *why;
+    plan_load(trial);
+    validity_judge(nothing, &trial->load_plan, 0, false, &trial->validity);
+    record_trial(trial, nothing);
+    log_result(trial, nothing);
+    free(nothing);
+}
+
+static void take_result(struct trial *trial, const struct load_result *result) {
+    struct campaign *campaign = trial->campaign;
+    struct row *row = row_of(campaign, trial->cell, trial->contender);
+    const struct run_plan *plan = campaign->run->plan;
+    struct error ended;
+    bool alive = server_alive(&trial->server, &ended);
+    validity_judge(result, &trial->load_plan, CPU_COUNT(&plan->cpus.server), plan->cpus.shared,
+                   &trial->validity);
+    if (!alive)
+        validity_refuse(&trial->validity, "%s", ended.text);
+    bool failed = !result->finished || !alive;
+    row->failures = failed ? row->failures + 1 : 0;
+    campaign->run->outcome->failed += failed;
+    campaign->run->outcome->valid += trial->validity.valid;
+    record_trial(trial, result);
+    if (trial->validity.valid)
+        keep_latency(row, result);
+    log_result(trial, result);
+}
+
+static void run_trial(struct trial *trial) {
+    struct campaign *campaign = trial->campaign;
+    struct run *run = campaign->run;
+    struct row *row = row_of(campaign, trial->cell, trial->contender);
+    struct load *load;
+    struct error error;
+    knobs_of(run->plan, campaign->experiment, &campaign->cells[trial->cell], contender_of(trial),
+             &trial->knobs);
+    show_status(trial);
+    int failure = start_server(trial, &error);
+    if (!failure) {
+        plan_load(trial);
+        failure = load_start(&trial->load_plan, &load, &error);
+    }
+    if (!failure) {
+        wait_for_load(trial, load);
+        run->done++;
+        if (!interrupted)
+            take_result(trial, load_result(load));
+        load_free(load);
+    } else {
+        run->done++;
+        row->failures++;
+        run->outcome->failed++;
+        record_failure(trial, &error);
+    }
+    if (!interrupted)
+        run->outcome->repetitions++;
+    server_stop(&trial->server);
+    if (row->failures >= FAILURES_MOST && !row->skipped) {
+        row->skipped = true;
+        skip(campaign, contender_of(trial)->name, campaign->cells[trial->cell].label,
+             trial->validity.reasons[0]);
+    }
+}
+
+/* ---- an experiment ---------------------------------------------------------------------------------------------- */
+
+static bool can_run(const struct contender *contender, struct error *reason) {
+    struct loop_info info;
+    if (contender->loop)
+        return loop_info_by_name(contender->loop, &info, reason) == 0;
+    for (size_t i = 0; i < contender->need_count; i++)
+        if (server_check_need(contender->needs[i], reason))
+            return false;
+    return true;
+}
+
+static void skip_what_cannot_run(struct campaign *campaign) {
+    const struct experiment *experiment = campaign->experiment;
+    for (size_t k = 0; k < experiment->contender_count; k++) {
+        const struct contender *contender = &experiment->contenders[k];
+        struct error reason;
+        bool runs = can_run(contender, &reason);
+        if (!runs)
+            skip(campaign, contender->name, NULL, reason.text);
+        for (size_t i = 0; i < campaign->cell_count; i++) {
+            const char *excluded = experiment_excluded(experiment, &campaign->cells[i], contender);
+            row_of(campaign, i, k)->skipped = !runs || excluded;
+            if (runs && excluded)
+                skip(campaign, contender->name, campaign->cells[i].label, excluded);
+        }
+    }
+}
+
+/* Every server of a cell once, in random order. */
+static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
+    struct run *run = campaign->run;
+    uint32_t order[EXPERIMENT_CONTENDERS_MOST], count = 0;
+    for (uint32_t i = 0; i < campaign->experiment->contender_count; i++)
+        if (!row_of(campaign, cell, i)->skipped)
+            order[count++] = i;
+    random_shuffle(&run->order, order, count);
+    for (uint32_t i = 0; i < count && !interrupted; i++) {
+        struct trial trial = {.campaign = campaign,
+                              .cell = cell,
+                              .contender = order[i],
+                              .block = block,
+                              .position = i};
+        run_trial(&trial);
+    }
+}
+
+static int run_blocks(struct campaign *campaign, struct error *error) {
+    struct run *run = campaign->run;
+    unsigned blocks = repetitions_of(run->plan, campaign->experiment);
+    uint32_t order[EXPERIMENT_CELLS_MOST];
+    for (uint32_t i = 0; i < campaign->cell_count; i++)
+        order[i] = i;
+    int failure = 0;
+    for (unsigned block = 0; block < blocks && !interrupted && !failure; block++) {
+        random_shuffle(&run->order, order, campaign->cell_count);
+        for (size_t i = 0; i < campaign->cell_count && !interrupted; i++)
+            run_cell(campaign, order[i], block);
+        failure = save_record(run, error);
+    }
+    return failure;
+}
+
+static int write_hgrm(FILE *file, void *data) {
+    return histogram_write_hgrm(data, file, HGRM_TICKS, 1e6);
+}
+
+/* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
+static void latency_file(const struct campaign *campaign, size_t cell, size_t contender,
+                         char name[PATH_BYTES / 2]) {
+    const struct experiment *experiment = campaign->experiment;
+    snprintf(name, PATH_BYTES / 2, "latency/%s.%.200s.%s.hgrm", experiment->name,
+             campaign->cells[cell].label, experiment->contenders[contender].name);
+    for (char *at = name; *at; at++)
+        if (*at == ' ')
+            *at = '_';
+}
+
+static int save_latencies(const struct campaign *campaign, struct error *error) {
+    const struct run *run = campaign->run;
+    for (size_t i = 0; i < campaign->cell_count; i++)
+        for (size_t k = 0; k < campaign->experiment->contender_count; k++) {
+            char name[PATH_BYTES / 2], path[PATH_BYTES];
+            struct row *row = row_of(campaign, i, k);
+            if (!row->latency)
+                continue;
+            latency_file(campaign, i, k, name);
+            snprintf(path, sizeof path, "%s/%s", run->plan->directory, name);
+            int failure = file_write_whole(path, write_hgrm, row->latency, error);
+            if (failure)
+                return failure;
+            json_array_append_new(
+                run->latency,
+                json_pack("{s:s, s:s, s:s, s:s}", "experiment", campaign->experiment->name, "cell",
+                          campaign->cells[i].label, "server_name",
+                          campaign->experiment->contenders[k].name, "file", name));
+        }
+    return 0;
+}
+
+static void free_campaign(struct campaign *campaign) {
+    size_t rows = campaign->cell_count * campaign->experiment->contender_count;
+    for (size_t i = 0; i < rows; i++)
+        free(campaign->rows[i].latency);
+    free(campaign->rows);
+    free(campaign->cells);
+    json_decref(campaign->skipped);
+}
+
+static int run_experiment(struct run *run, const struct experiment *experiment,
+                          struct error *error) {
+    struct campaign campaign = {.run = run, .experiment = experiment, .skipped = json_array()};
+    campaign.cell_count = choose_cells(run->plan, experiment, &campaign.cells);
+    campaign.rows =
+        calloc(campaign.cell_count * experiment->contender_count + 1, sizeof *campaign.rows);
+    CHECK(campaign.cell_count > 0 && campaign.rows && campaign.skipped);
+    json_array_append_new(json_object_get(run->record, "experiments"),
+                          describe(experiment, campaign.skipped));
+    skip_what_cannot_run(&campaign);
+    int failure = run_blocks(&campaign, error);
+    if (!failure)
+        failure = save_latencies(&campaign, error);
+    free_campaign(&campaign);
+    return failure;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------------------ */
+
+static int prepare_directory(const struct run_plan *plan, struct error *error) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/latency", plan->directory);
+    return file_make_directories(path, error);
+}
+
+static int finish_record(struct run *run, struct error *error) {
+    set_utc_now(run->record, "finished_utc");
+    json_object_set_new(run->record, "complete", json_boolean(!interrupted));
+    json_object_set_new(run->record, "ended_because",
+                        interrupted ? json_string("interrupted") : json_null());
+    run->outcome->interrupted = interrupted;
+    return save_record(run, error);
+}
+
+int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct error *error) {
+    *outcome = (struct run_outcome){.repetitions = 0};
+    int failure = prepare_directory(plan, error);
+    if (failure)
+        return failure;
+    struct run run = {.plan = plan,
+                      .outcome = outcome,
+                      .record = start_record(plan),
+                      .started_ns = clock_now_ns()};
+    double ignored_ns = 0;
+    run.repetitions = json_object_get(run.record, "repetitions");
+    run.latency = json_object_get(run.record, "latency");
+    for (size_t i = 0; i < plan->experiment_count; i++)
+        run.planned += planned_repetitions(plan, plan->experiments[i], &ignored_ns);
+    random_seed(&run.order, plan->seed);
+    progress_begin(&run.progress, plan->quiet);
+    interrupt_catch();
+    failure = save_record(&run, error); /* a folder that cannot be written is known at once */
+    for (size_t i = 0; i < plan->experiment_count && !failure && !interrupted; i++)
+        failure = run_experiment(&run, plan->experiments[i], error);
+    if (!failure)
+        failure = finish_record(&run, error);
+    progress_end(&run.progress);
+    json_decref(run.record);
+    return failure;
+}
