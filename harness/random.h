@@ -1,8 +1,8 @@
 /* random.h: reproducible pseudo-random numbers: xoshiro256** seeded by splitmix64.
  *
- * Both generators are Blackman's and Vigna's (https://prng.di.unimi.it). The same seed gives the same
- * numbers on every machine, so that a run's order and arrivals can be repeated from the seed in its
- * record. Not for secrets. The caller owns the state; one thread at a time. */
+ * Both generators are Blackman's and Vigna's (https://prng.di.unimi.it). The same seed gives the
+ * same numbers on every machine, so that a run's order and arrivals can be repeated from the seed
+ * in its record. Not for secrets. The caller owns the state; one thread at a time. */
 #ifndef LOOPMARK_RANDOM_H
 #define LOOPMARK_RANDOM_H
 
@@ -47,14 +47,15 @@ static inline uint64_t random_next(struct random *random) {
     return result;
 }
 
-/* Uniform in the open interval (0, 1): its logarithm is finite. 52 bits and a half, because with 53 the
- * largest value would round to 1. */
+/* Uniform in the open interval (0, 1): its logarithm is finite. 52 bits and a half, because with 53
+ * the largest value would round to 1. */
 static inline double random_unit(struct random *random) {
     return ((double)(random_next(random) >> 12) + 0.5) * 0x1p-52;
 }
 
 /* Uniform in 0 … n-1 without modulo bias (Lemire, "Fast random integer generation in an interval",
- * 2019: the high half of a product, drawn again where the low half falls in the uneven rest). n > 0. */
+ * 2019: the high half of a product, drawn again where the low half is in the uneven rest). n > 0.
+ */
 static inline uint64_t random_below(struct random *random, uint64_t n) {
     CHECK(n > 0);
     uint64_t uneven = -n % n;

@@ -73,14 +73,19 @@ static unsigned repetitions_of(const struct run_plan *plan, const struct experim
     return headline(plan) ? experiment->headline_repetitions : experiment->repetitions;
 }
 
-/* The cells in scope; a smoke run takes the first. */
+/* The cells in scope. A smoke run takes the first headline cell, or the last of all: often the hardest.
+ * A headline run has no cells of an experiment without headline. */
 static size_t choose_cells(const struct run_plan *plan, const struct experiment *experiment,
                            struct cell **cells) {
     size_t all = experiment_cells(experiment, cells), count = 0;
     for (size_t i = 0; i < all; i++)
         if (!headline(plan) || (*cells)[i].headline)
             (*cells)[count++] = (*cells)[i];
-    return plan->scope == SCOPE_SMOKE && count > 1 ? 1 : count;
+    if (plan->scope != SCOPE_SMOKE)
+        return count;
+    if (count == 0)
+        (*cells)[0] = (*cells)[all - 1];
+    return 1;
 }
 
 static void knobs_of(const struct run_plan *plan, const struct experiment *experiment,
@@ -519,7 +524,11 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
     campaign.cell_count = choose_cells(run->plan, experiment, &campaign.cells);
     campaign.rows =
         calloc(campaign.cell_count * experiment->contender_count + 1, sizeof *campaign.rows);
-    CHECK(campaign.cell_count > 0 && campaign.rows && campaign.skipped);
+    CHECK(campaign.rows && campaign.skipped);
+    if (campaign.cell_count == 0) {
+        free_campaign(&campaign);
+        return 0;
+    }
     json_array_append_new(json_object_get(run->record, "experiments"),
                           describe(experiment, campaign.skipped));
     skip_what_cannot_run(&campaign);

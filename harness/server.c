@@ -43,7 +43,7 @@ static void add_server_knobs(struct command_line *line, const struct knob_values
         char value[KNOB_TEXT_BYTES], pair[KNOB_TEXT_BYTES * 2];
         if (knob->side != KNOB_SERVER || !values->given[i])
             continue;
-        knob_format(knob, values->values[i], value);
+        knob_format_plain(knob, values->values[i], value);
         snprintf(pair, sizeof pair, "%s=%s", knob->name, value);
         add_argument(line, "--set");
         add_argument(line, pair);
@@ -67,17 +67,43 @@ static void own_command_line(const struct server_plan *plan, const char *listen,
     add_server_knobs(line, plan->knobs);
 }
 
-static int foreign_command_line(const char *command, const char *listen, struct command_line *line,
-                                struct error *error) {
-    static const char placeholder[] = "{listen}";
-    const char *at = strstr(command, placeholder);
-    if (!at)
-        return error_set(error, -EINVAL, "command has no %s for the address: %s", placeholder,
-                         command);
-    int length = snprintf(line->text, sizeof line->text, "exec %.*s%s%s", (int)(at - command),
-                          command, listen, at + sizeof placeholder - 1);
-    if (length < 0 || (size_t)length >= sizeof line->text)
-        return error_set(error, -E2BIG, "command is too long: %s", command);
+/* The text that `{name}` stands for, or null. */
+static const char *placeholder_value(const struct knob_values *knobs, const char *name,
+                                     size_t length, const char *listen,
+                                     char value[KNOB_TEXT_BYTES]) {
+    char text[64];
+    size_t index;
+    snprintf(text, sizeof text, "%.*s", (int)length, name);
+    if (strcmp(text, "listen") == 0)
+        return listen;
+    const struct knob *knob = knob_find(knobs, text, &index);
+    if (!knob)
+        return NULL;
+    knob_format_plain(knob, knobs->values[index], value);
+    return value;
+}
+
+static int foreign_command_line(const struct server_plan *plan, const char *listen,
+                                struct command_line *line, struct error *error) {
+    FILE *text = fmemopen(line->text, sizeof line->text, "w");
+    CHECK(text);
+    fputs("exec ", text);
+    for (const char *at = plan->command; *at; at++) {
+        char value[KNOB_TEXT_BYTES];
+        const char *end = *at == '{' ? strchr(at, '}') : NULL;
+        const char *meant = end ? placeholder_value(plan->knobs, at + 1, (size_t)(end - at) - 1,
+                                                    listen, value)
+                                : NULL;
+        if (meant) {
+            fputs(meant, text);
+            at = end;
+        } else
+            fputc(*at, text);
+    }
+    bool whole = fputc('\0', text) != EOF && fflush(text) == 0 && !ferror(text);
+    fclose(text);
+    if (!whole)
+        return error_set(error, -E2BIG, "command is too long: %s", plan->command);
     add_argument(line, "/bin/sh");
     add_argument(line, "-c");
     add_argument(line, line->text);
@@ -106,6 +132,10 @@ static void become_server(const struct server_plan *plan, const struct server_pr
     }
     if (CPU_COUNT(&plan->cpus) > 0 && sched_setaffinity(0, sizeof plan->cpus, &plan->cpus)) {
         perror("cannot run on its CPUs");
+        _exit(127);
+    }
+    if (plan->directory && chdir(plan->directory)) {
+        perror(plan->directory);
         _exit(127);
     }
     execv(line->arguments[0], line->arguments);
@@ -219,7 +249,7 @@ static int launch(const struct server_plan *plan, struct server_process *server,
     if (plan->loop)
         own_command_line(plan, listen, line);
     else {
-        int failure = foreign_command_line(plan->command, listen, line, error);
+        int failure = foreign_command_line(plan, listen, line, error);
         if (failure)
             return failure;
     }
@@ -321,7 +351,7 @@ static bool on_path(const char *name) {
     return false;
 }
 
-static int check_need(const char *need, struct error *error) {
+int server_check_need(const char *need, struct error *error) {
     static const char python[] = "python:";
     if (strncmp(need, python, sizeof python - 1) != 0)
         return on_path(need) ? 0 : error_set(error, -ENOENT, "%s is not installed", need);
@@ -333,18 +363,4 @@ static int check_need(const char *need, struct error *error) {
                            : error_set(error, -ENOENT,
                                        "/usr/bin/python3 has no module %s (Debian: python3-%s)",
                                        module, module);
-}
-
-int server_check_needs(const char *needs, struct error *error) {
-    int failure = 0;
-    char *list = strdup(needs), *rest = list, *need;
-    CHECK(list);
-    while (!failure && (need = strsep(&rest, ",")) != NULL) {
-        need += strspn(need, " ");
-        need[strcspn(need, " ")] = '\0';
-        if (*need)
-            failure = check_need(need, error);
-    }
-    free(list);
-    return failure;
 }

@@ -1,7 +1,7 @@
 /* server.h: any program as a server: started, pinned, watched and stopped.
  *
  * Either one of our loops (`loopmark serve` of this very binary) or a command with `{listen}` where the
- * address goes. It runs in a process group of its own, so that ^C reaches only the harness and stopping
+ * address goes, and `{KNOB}` for a knob's value. It runs in a process group of its own, so that ^C reaches only the harness and stopping
  * reaches everything it started; it is killed when the harness dies. One thread. */
 #ifndef LOOPMARK_SERVER_H
 #define LOOPMARK_SERVER_H
@@ -16,7 +16,8 @@
 
 struct server_plan {
     const char *loop;    /* ours: the backend; null: a foreign server */
-    const char *command; /* foreign: run by /bin/sh, after `exec` */
+    const char *command; /* foreign: run by /bin/sh after `exec`, in `directory` */
+    const char *directory;
     const struct workload *workload;
     const struct knob_values *knobs; /* the server's side of them is handed to ours */
     cpu_set_t cpus;                  /* empty: anywhere */
@@ -41,8 +42,7 @@ bool server_alive(struct server_process *server, struct error *error);
 /* SIGTERM, and SIGKILL for what is left after two seconds. Waits for the end. */
 void server_stop(struct server_process *server);
 
-/* What a server needs, as a comma-separated list of executables and `python:MODULE`. 0, or -ENOENT with
- * the first that is missing. */
-int server_check_needs(const char *needs, struct error *error);
+/* `need` is an executable or `python:MODULE`. 0, or -ENOENT when it is missing. Blocks. */
+int server_check_need(const char *need, struct error *error);
 
 #endif

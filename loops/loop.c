@@ -445,6 +445,8 @@ int loop_listen(struct loop *loop, const struct endpoint *endpoint, int backlog,
                sizeof listener->unlink_path);
     int failure = loop->backend->listen(listener);
     if (failure) {
+        if (listener->unlink_path[0])
+            unlink(listener->unlink_path);
         close(fd);
         free(listener);
         return error_set(error, failure, "%s cannot listen: %s", loop->backend->name,

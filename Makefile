@@ -1,0 +1,177 @@
+# Makefile: builds build/loopmark, tests it and runs it. `make help` lists the targets.
+#
+# Nothing has to be prepared: every target first sees that the packages it needs are there.
+#
+#   SAN=address|thread   a variant with sanitizers, in build/address or build/thread
+#   WERROR=1             warnings are errors
+#   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
+#   DEPS=check|install   only list missing packages, or install them without asking
+#   FUZZ_SECONDS=20      how long each fuzzing program runs
+
+SAN          ?=
+ONLY         ?=
+FUZZ_SECONDS ?= 20
+CFLAGS       ?= -O2 -g
+export SAN ONLY
+
+SANITIZE_        =
+SANITIZE_address = -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE_thread  = -fsanitize=thread
+SANITIZE_fuzz    = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+ifeq ($(origin SANITIZE_$(SAN)),undefined)
+$(error SAN=$(SAN) is not known; it is address or thread)
+endif
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith
+FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthread \
+           $(SANITIZE_$(SAN)) $(WARNINGS) $(if $(WERROR),-Werror)
+
+# Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
+LIBRARIES = jansson inih
+OPTIONAL  = libuv
+FOUND     = $(shell for name in $(OPTIONAL); do pkg-config --exists $$name && echo $$name; done)
+HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z)
+
+BUILD   := build$(SAN:%=/%)
+PROGRAM := $(BUILD)/loopmark
+ARCHIVE := $(BUILD)/libloopmark.a
+SOURCES := $(wildcard loops/*.c workloads/*.c workloads/drivers/*.c workloads/techniques/*.c \
+                      harness/*.c)
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+
+# Each of these files is a program. In the same folder, files with other names are shared by them.
+programs     = $(patsubst %.c,$(BUILD)/%,$(wildcard $1))
+shared       = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $1,$(wildcard $(dir $1)*.c)))
+UNIT        := $(call programs,tests/unit/test_*.c)
+CONFORMANCE := $(call programs,tests/conformance/test_*.c)
+ACCURACY    := $(call programs,tests/accuracy/*.c)
+FUZZ        := $(call programs,tests/fuzz/fuzz_*.c)
+STRUCTURE   := $(wildcard tests/structure/*.sh)
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all help setup test smoke bench bench-full accuracy fuzz fuzz-run plots report lint \
+        format-check clean
+
+# ---- targets ------------------------------------------------------------------------------------
+
+all: $(PROGRAM) ## builds build/loopmark (the default)
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk '/^#   [A-Z_]+=/ { sub(/^#  /, ""); print }' Makefile
+
+setup: ## sees that all packages are there, and installs what is missing; it asks first
+	@.ci/setup build $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
+
+# The groups of .ci/packages that a target needs beyond `build`.
+NEEDS_setup      = test bench servers
+NEEDS_test       = test bench servers
+NEEDS_accuracy   = test servers
+NEEDS_lint       = test
+NEEDS_smoke      = bench servers
+NEEDS_bench      = bench servers
+NEEDS_bench-full = bench servers
+NEEDS_plots      = bench
+
+test: $(PROGRAM) $(UNIT) $(CONFORMANCE) ## runs all tests; also with SAN=address or SAN=thread
+	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(wildcard tests/end_to_end/*.sh)
+
+accuracy: $(PROGRAM) $(ACCURACY) ## checks what is measured against delays and rates that are known
+	@TEST_TIMEOUT_S=600 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
+
+lint: $(PROGRAM) ## checks layers, style and shell scripts; `make test` does it too
+	@tests/run $(STRUCTURE)
+
+format-check: ## counts per file what clang-format would change: a hint, not a rule
+	@clang-format --dry-run $$(git ls-files -co --exclude-standard '*.[ch]') 2>&1 | \
+	    awk -F : '/warning:/ { changes[$$1]++ } \
+	              END { for (file in changes) print changes[file], file }' | sort -rn
+
+smoke: $(PROGRAM) ## runs every experiment for an instant, to see that it works
+	$(PROGRAM) run --smoke all
+
+bench: $(PROGRAM) ## measures the headline cells of all experiments; writes results/<run>/
+	$(PROGRAM) run --headline all
+
+bench-full: $(PROGRAM) ## measures all cells of all experiments
+	$(PROGRAM) run all
+
+plots: $(PROGRAM) ## draws the figures of the latest run again
+	$(PROGRAM) plot results/latest
+
+report: $(PROGRAM) ## writes the report of the latest run again
+	$(PROGRAM) report results/latest
+
+# libFuzzer comes with clang; else tests/fuzz/standalone.c takes its place (and its options).
+fuzz: setup ## feeds damaged input to every parser, FUZZ_SECONDS each
+	@if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	    clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null; \
+	then $(MAKE) --no-print-directory SAN=fuzz CC=clang FUZZ_LINK=-fsanitize=fuzzer fuzz-run; \
+	else $(MAKE) --no-print-directory SAN=address FUZZ_MAIN=tests/fuzz/standalone fuzz-run; fi
+
+fuzz-run: $(FUZZ)
+	@for program in $(FUZZ); do \
+	    corpus=build/corpus/$${program##*/}; mkdir -p $$corpus; echo "$$program"; \
+	    $$program -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	        -artifact_prefix=$$corpus- $$corpus || exit 1; \
+	done
+
+clean: ## removes everything that was built
+	rm -rf build
+
+# ---- building -----------------------------------------------------------------------------------
+
+# Flags lie in files that the compiler reads (@file). They are written only when they change, and
+# what is built with them depends on them. $(call when_changed,COMMAND) writes COMMAND's output so.
+define when_changed
+	@mkdir -p $(@D)
+	@{ $1; } >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+endef
+
+$(BUILD)/compiler: setup
+	$(call when_changed,$(CC) --version)
+
+$(BUILD)/flags: setup
+	$(call when_changed,echo $(FLAGS) $(HAVE) $$(pkg-config --cflags $(LIBRARIES) $(FOUND)))
+
+$(BUILD)/libraries: setup
+	$(call when_changed,echo $$(pkg-config --libs $(LIBRARIES) $(FOUND)) -lm)
+
+# The revision goes only to what includes build_info.h, so that a commit compiles little again.
+$(BUILD)/info: setup
+	$(call when_changed,printf '%s\n' \
+	    "'-DLOOPMARK_REVISION=\"$$(git describe --always --dirty --abbrev=12 --exclude '*')\"'" \
+	    "'-DLOOPMARK_COMPILER=\"$$($(CC) --version | head -n 1)\"'" \
+	    "'-DLOOPMARK_FLAGS=\"$(strip $(CFLAGS) $(SANITIZE_$(SAN)))\"'")
+
+INFORMED := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l build_info.h $(SOURCES)))
+$(INFORMED): $(BUILD)/info
+$(INFORMED): INFO = @$(BUILD)/info
+
+$(BUILD)/%.o: %.c $(BUILD)/flags $(BUILD)/compiler
+	@mkdir -p $(@D)
+	$(CC) @$(BUILD)/flags $(INFO) -MMD -MP -c $< -o $@
+
+$(ARCHIVE): $(filter-out $(BUILD)/harness/main.o,$(OBJECTS))
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+LINK = $(CC) @$(BUILD)/flags $(filter %.o,$^) $(ARCHIVE) @$(BUILD)/libraries
+
+$(PROGRAM): $(BUILD)/harness/main.o $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) -o $@
+
+$(UNIT): $(call shared,tests/unit/test_%.c)
+$(CONFORMANCE): $(call shared,tests/conformance/test_%.c)
+$(UNIT) $(CONFORMANCE) $(ACCURACY): %: %.o $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) -lcmocka -o $@
+
+$(FUZZ): $(FUZZ_MAIN:%=$(BUILD)/%.o)
+$(FUZZ): %: %.o $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) $(FUZZ_LINK) -o $@
+
+-include $(OBJECTS:.o=.d) $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
+    $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) $(call shared,tests/conformance/test_%.c))

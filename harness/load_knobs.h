@@ -1,0 +1,11 @@
+/* load_knobs.h: the load generator's own knobs, the second table beside each workload's. */
+#ifndef LOOPMARK_LOAD_KNOBS_H
+#define LOOPMARK_LOAD_KNOBS_H
+
+#include "workloads/knob.h"
+
+/* All are the client's. `rate` 0 is a closed loop; `arrivals` is an index like enum arrivals of
+ * schedule.h. */
+extern const struct knob_table load_knobs;
+
+#endif

@@ -1,0 +1,210 @@
+/* test_allocation.c: what an echo costs once it is warm: no allocation, no copy, and on loops whose
+ * system calls are all counted one wait, one read and one send.
+ *
+ * The program defines malloc and its kin and counts what goes through; the work is done by the C
+ * library's own entry points. A sanitizer defines them too, so there these cases are skipped. */
+#include "conformance.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#if !defined(SANITIZER_NAME) && defined(__GLIBC__)
+#define COUNTS_ALLOCATIONS 1
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+
+static atomic_ulong allocations; /* malloc has no argument to carry it */
+
+void *malloc(size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *memory, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(memory, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **memory, size_t alignment, size_t size) {
+    atomic_fetch_add(&allocations, 1);
+    *memory = __libc_memalign(alignment, size);
+    return *memory ? 0 : ENOMEM;
+}
+
+static unsigned long count_allocations(void) {
+    return atomic_load(&allocations);
+}
+#else
+static unsigned long count_allocations(void) {
+    return 0;
+}
+#endif
+
+static void skip_if_uncounted(struct fixture *fixture) {
+#if defined(SANITIZER_NAME)
+    skip_case(fixture, SANITIZER_NAME " has malloc for itself");
+#elif !defined(COUNTS_ALLOCATIONS)
+    skip_case(fixture, "allocations can be counted with glibc only");
+#else
+    (void)fixture;
+#endif
+}
+
+/* ---- both ends of an echo on one loop, in lockstep ------------------------------------------------ */
+
+enum { WARM_UP = 100, ROUND_TRIPS = 10000, MOST_BYTES = 64 * 1024 };
+
+struct cost {
+    unsigned long allocations;
+    struct loop_counters counters;
+};
+
+struct echo_run {
+    struct fixture *fixture;
+    size_t size;     /* of a message */
+    size_t arrived;  /* of the answer under way */
+    int round_trips;
+    bool server_closed;
+    struct cost begin, end;
+    uint8_t bytes[MOST_BYTES];
+};
+
+static void serve_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
+    struct iovec part = {.iov_base = bytes, .iov_len = n};
+    int result = stream_send(stream, &part, 1, buffer);
+    assert_true(result >= 0);
+    if (result == SEND_LATER) {
+        buffer_hold(buffer);
+        stream_pause(stream);
+    }
+}
+
+static void serve_sent(struct stream *stream, void *cookie, int err) {
+    buffer_drop(cookie);
+    if (err == 0)
+        stream_resume(stream);
+}
+
+static void serve_closed(struct stream *stream, int err) {
+    struct echo_run *run = stream_data(stream);
+    assert_int_equal(err, 0);
+    run->server_closed = true;
+}
+
+static void ask(struct stream *stream, struct echo_run *run) {
+    struct iovec part = {.iov_base = run->bytes, .iov_len = run->size};
+    assert_true(stream_send(stream, &part, 1, NULL) >= 0);
+}
+
+static void take_cost(struct echo_run *run, struct cost *cost) {
+    cost->allocations = count_allocations();
+    cost->counters = *loop_counters(run->fixture->loop);
+}
+
+static void client_open(struct stream *stream, int err) {
+    assert_int_equal(err, 0);
+    ask(stream, stream_data(stream));
+}
+
+static void client_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
+    (void)buffer;
+    struct echo_run *run = stream_data(stream);
+    assert_memory_equal(bytes, run->bytes + run->arrived, n);
+    run->arrived += n;
+    if (run->arrived < run->size)
+        return;
+    run->arrived = 0;
+    run->round_trips++;
+    if (run->round_trips == WARM_UP)
+        take_cost(run, &run->begin);
+    if (run->round_trips < WARM_UP + ROUND_TRIPS) {
+        ask(stream, run);
+        return;
+    }
+    take_cost(run, &run->end);
+    stream_close(stream);
+}
+
+static void client_closed(struct stream *stream, int err) {
+    assert_int_equal(err, 0);
+    loop_stop(stream_loop(stream));
+}
+
+static const struct stream_handler server_handler = {
+    .on_data = serve_data, .on_sent = serve_sent, .on_close = serve_closed};
+static const struct stream_handler client_handler = {
+    .on_open = client_open, .on_data = client_data, .on_close = client_closed};
+
+static struct echo_run *run_echo(struct fixture *fixture, size_t size) {
+    struct echo_run *run = calloc(1, sizeof *run);
+    assert_non_null(run);
+    run->fixture = fixture;
+    run->size = size;
+    fill_pattern(run->bytes, 0, size);
+    struct endpoint address, bound;
+    struct listener *listener;
+    fresh_address(fixture, &address);
+    assert_int_equal(loop_listen(fixture->loop, &address, 1, &server_handler, run, &listener, &bound,
+                                 NULL), 0);
+    assert_int_equal(loop_connect(fixture->loop, &bound, NULL, &client_handler, run, NULL), 0);
+    run_to_stop(fixture);
+    RUN_UNTIL(fixture, run->server_closed);
+    listener_close(listener);
+    assert_int_equal(run->end.counters.copied_bytes, 0);
+    assert_int_equal(run->end.counters.received_bytes - run->begin.counters.received_bytes,
+                     2 * size * ROUND_TRIPS);
+    return run;
+}
+
+static void test_no_allocation(struct fixture *fixture) {
+    skip_if_uncounted(fixture);
+    unsigned long before = count_allocations();
+    struct echo_run *run = run_echo(fixture, 64);
+    assert_true(count_allocations() > before); /* it does count: streams, at the least */
+    assert_int_equal(run->end.allocations, run->begin.allocations);
+    free(run);
+}
+
+/* The way of SEND_LATER, with held buffers, is free of allocations too. */
+static void test_no_allocation_when_later(struct fixture *fixture) {
+    skip_if_uncounted(fixture);
+    struct echo_run *run = run_echo(fixture, MOST_BYTES);
+    assert_int_equal(run->end.allocations, run->begin.allocations);
+    free(run);
+}
+
+static void test_system_calls(struct fixture *fixture) {
+    if (!loop_counters(fixture->loop)->syscalls_exact)
+        skip_case(fixture, "makes system calls that it does not count");
+    struct echo_run *run = run_echo(fixture, 64);
+    for (int kind = 0; kind < SYSCALL_KINDS; kind++) {
+        bool needed = kind == SYSCALL_WAIT || kind == SYSCALL_READ || kind == SYSCALL_SEND;
+        uint64_t calls = run->end.counters.syscalls[kind] - run->begin.counters.syscalls[kind];
+        if (calls != (needed ? 2u * ROUND_TRIPS : 0u))
+            fail_msg("%d round trips, two sides: %lu calls of %s", ROUND_TRIPS,
+                     (unsigned long)calls, loop_syscall_names[kind]);
+    }
+    free(run);
+}
+
+int main(void) {
+    static const struct conformance_case cases[] = {
+        {"no allocation in 10,000 echoes", test_no_allocation, true},
+        {"no allocation in 10,000 large echoes", test_no_allocation_when_later, false},
+        {"a wait, a read and a send an echo", test_system_calls, true},
+    };
+    return conformance_main("what an echo costs", cases, ARRAY_LENGTH(cases));
+}
