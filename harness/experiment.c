@@ -551,8 +551,11 @@ static const struct section *section_of(const struct ini_entry *entry) {
 static int read_sections(struct reader *reader) {
     const struct ini_entry *entries = reader->ini->entries;
     for (size_t i = 0; i < reader->ini->count; i++)
-        if (!section_of(&entries[i]))
-            return refuse(reader, entries[i].section_line ? entries[i].section_line : entries[i].line,
+        if (entries[i].section_line == 0)
+            return refuse(reader, entries[i].line, "'%.64s' stands before the first [SECTION]",
+                          entries[i].name);
+        else if (!section_of(&entries[i]))
+            return refuse(reader, entries[i].section_line,
                           "there is no section [%s]; there are [experiment], [server NAME] and "
                           "[claim NAME]", entries[i].section);
     for (size_t kind = 0; kind < ARRAY_LENGTH(sections); kind++) {

@@ -219,16 +219,20 @@ struct check {
 #define refuse(check, line, ...)                                                                   \
     ini_error(&(check)->experiment->ini, line, (check)->error, __VA_ARGS__)
 
-static int axis_line(const struct experiment *experiment, const char *name, int otherwise) {
-    for (size_t i = 0; i < experiment->axis_count; i++)
-        if (strcmp(knob_at(&experiment->base, experiment->axes[i].knob)->name, name) == 0)
-            return experiment->axes[i].line;
+/* Where the file varies or sets the knob. */
+static int knob_line(const struct experiment *experiment, const char *name, int otherwise) {
+    for (size_t i = 0; i < experiment->ini.count; i++) {
+        const struct ini_entry *entry = &experiment->ini.entries[i];
+        const char *point = strchr(entry->name, '.');
+        if (strcmp(entry->section, "experiment") == 0 && point && strcmp(point + 1, name) == 0)
+            return entry->line;
+    }
     return otherwise;
 }
 
 static int check_rate(const struct check *check, const struct cell *cell, bool headline) {
     const struct experiment *experiment = check->experiment;
-    int line = axis_line(experiment, "rate", experiment->measure_line);
+    int line = knob_line(experiment, "rate", experiment->measure_line);
     struct knob_values knobs;
     experiment_knobs(experiment, cell, &experiment->contenders[0], headline, &knobs);
     bool open = knob_get(&knobs, "rate") > 0;
@@ -256,8 +260,8 @@ static int check_descriptors(const struct check *check, const struct cell *cell,
     double wanted = knob_get(&cell->knobs, "connections") + knob_get(&cell->knobs, "idle_connections");
     if (limit == 0 || wanted + RESERVED_DESCRIPTORS <= limit)
         return 0;
-    int line = axis_line(experiment, "connections", contender->line);
-    return refuse(check, axis_line(experiment, "idle_connections", line),
+    int line = knob_line(experiment, "connections", contender->line);
+    return refuse(check, knob_line(experiment, "idle_connections", line),
                   "%s takes descriptors below %d only, and the cell %s has %.0f connections: keep to "
                   "%d, or exclude = server:%s … because …",
                   contender->name, limit, cell->label, wanted, limit - RESERVED_DESCRIPTORS,

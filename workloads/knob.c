@@ -18,14 +18,14 @@ struct unit {
     double factor;
 };
 
-/* Smallest first. Decimal "KB" is left out on purpose: half of its users mean 1024. */
+/* Smallest first, then other names that are only read. Decimal "KB" is left out on purpose: half of its users mean 1024. */
 static const struct unit count_units[] = {{"", 1}, {"k", 1e3}, {"M", 1e6}, {NULL, 0}};
-static const struct unit rate_units[] = {{"/s", 1},    {"", 1},    {"k/s", 1e3}, {"k", 1e3},
-                                         {"M/s", 1e6}, {"M", 1e6}, {NULL, 0}};
-static const struct unit byte_units[] = {{"B", 1},        {"", 1},           {"KiB", 1 << 10},
-                                         {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
-static const struct unit time_units[] = {{"ns", 1},   {"us", 1e3},    {"µs", 1e3},   {"ms", 1e6},
-                                         {"s", 1e9},  {"min", 60e9},  {"h", 3600e9}, {NULL, 0}};
+static const struct unit rate_units[] = {{"/s", 1}, {"k/s", 1e3}, {"M/s", 1e6}, {"", 1},
+                                         {"k", 1e3}, {"M", 1e6},  {NULL, 0}};
+static const struct unit byte_units[] = {{"B", 1},         {"KiB", 1 << 10}, {"MiB", 1 << 20},
+                                         {"GiB", 1 << 30}, {"", 1},          {NULL, 0}};
+static const struct unit time_units[] = {{"ns", 1},   {"us", 1e3},   {"ms", 1e6},  {"s", 1e9},
+                                         {"min", 60e9}, {"h", 3600e9}, {"µs", 1e3}, {NULL, 0}};
 
 struct number_type {
     const struct unit *units; /* the first is the one the value is kept in */
@@ -260,7 +260,7 @@ static void group_digits(char text[KNOB_TEXT_BYTES]) {
     }
 }
 
-/* The largest unit that the value fills; of two names for one unit the first. */
+/* The largest unit that the value fills. */
 static const struct unit *unit_for(const struct unit *units, double value) {
     const struct unit *best = units;
     for (; units->name; units++)

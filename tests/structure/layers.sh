@@ -34,7 +34,7 @@ includes() {
 }
 
 # only FOLDER ALLOWED: includes from FOLDER that the regular expression ALLOWED does not match
-only() { grep "^$1/" <<<"$all" | grep -vE "^[^ ]+ ($2)\$"; }
+only() { grep "^$1/" <<<"$all" | grep -vE "^[^ ]+ ($2|\?.*)\$"; }
 
 all=$(includes)
 check includes_found \

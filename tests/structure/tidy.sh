@@ -39,12 +39,14 @@ mapfile -t written < <(of '.*' | grep -vE '^(tests/data|results/reference)/')
 # C files as `FILE:LINE:TEXT` without comments, strings and character constants.
 bare_c() {
     awk '
-    FNR == 1 { in_comment = 0 }
+    function end_file() { if (in_comment) print file ":comment never ends"; in_comment = 0 }
+    FNR == 1 { end_file(); file = FILENAME }
+    END { end_file() }
     {
         text = $0
         gsub(/\\./, "", text)
         gsub(/"[^"]*"/, "\"\"", text)
-        gsub(/\047[^\047]*\047/, "", text)
+        gsub(/\047[^\047]?\047/, "", text)
         if (in_comment && !sub(/^.*\*\//, "", text))
             next
         in_comment = 0
@@ -92,6 +94,7 @@ check at_most_100_columns "$(lines '^.{101}' "${code[@]}" | cut -c 1-80)"
 check no_tabs_in_c "$(lines $'\t' "${c_files[@]}")"
 check no_trailing_space "$(lines '[[:space:]]$' "${written[@]}")"
 check at_most_70_lines_a_function "$(long_functions)"
+check comments_end "$(bare_c | grep ':comment never ends$')"
 check no_unbounded_calls "$(calls 'v?sprintf|strcpy|strcat|atoi|atol|atoll|atof|gets' 'none')"
 check only_main_exits "$(calls exit 'harness/main\.c|tests/.*')"
 check only_check_aborts "$(calls abort 'loops/check\.h|tests/.*')"

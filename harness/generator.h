@@ -1,0 +1,137 @@
+/* generator.h: the threads that make a load; shared by the generator_*.c files only.
+ *
+ * One thread owns one loop, its share of the connections and its part of the schedule. A request is due
+ * by the schedule alone; it leaves on the connection idle longest, or, when none is idle, as soon as one
+ * is. Its response time counts from when it was due, so a stalled server cannot hide its stall.
+ *
+ * Phases: connect everything -> warm-up -> window -> drain -> over.
+ *
+ *   generator.c              a thread's life: phases and the marks on the window's edges
+ *   generator_requests.c     which request leaves when and where; answers and their times
+ *   generator_connections.c  connecting, connecting again, timeouts, is the server still there
+ *   generator_crew.c         hiring threads, intervals over all of them, the common result */
+#ifndef LOOPMARK_GENERATOR_H
+#define LOOPMARK_GENERATOR_H
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include "harness/load.h"
+
+enum phase { PHASE_CONNECT, PHASE_WARMUP, PHASE_WINDOW, PHASE_DRAIN, PHASE_OVER };
+
+struct asked {
+    uint64_t intended_ns, sent_ns;
+    bool in_window;
+};
+
+/* A connection, whether open at the moment or not. */
+struct slot {
+    struct thread *thread;
+    struct stream *stream; /* null: closed */
+    bool idle;             /* never asks: only there to be open */
+    bool open, failed;     /* failed: its error is counted, or it is closed on purpose */
+    bool available;        /* in the list of those that may ask */
+    struct slot *previous, *next;
+    uint64_t available_ns; /* since when it may ask */
+    uint64_t since_ns;     /* began to connect */
+    uint64_t backoff_ns;
+    struct timer retry;
+    uint64_t answers; /* in the window */
+    uint32_t first, outstanding;
+    struct asked *asked; /* ring of in_flight */
+};
+
+struct own_usage {
+    uint64_t cpu_ns, spin_ns, starved_ns;
+    struct rusage kernel;
+};
+
+struct thread {
+    struct crew *crew;
+    uint32_t number;
+    pthread_t id;
+    struct loop *loop;
+    struct client *client;
+    struct slot *slots;
+    uint32_t slot_count, slots_started, connecting, open_count;
+    struct slot *first_available, *last_available;
+
+    enum phase phase;
+    uint64_t start_ns, window_ns, end_ns; /* absolute: start, planned window's start and end */
+    uint64_t opened_ns, closed_ns;        /* when the window really began and ended */
+    struct schedule schedule;
+    uint64_t quota;                       /* requests left to measure (-n); 0 with no_quota */
+    bool has_quota;
+    struct timer due, mark, edge, scan, interval_end;
+    uint64_t none_open_since_ns;
+
+    struct recorder response, service, lag, interval;
+    uint64_t interval_start_ns, interval_requests, interval_errors;
+    uint64_t due_count, sent_count, in_window_outstanding, unsent; /* of the window */
+    _Atomic uint64_t answers; /* warm-up included; other threads read it at marks */
+    uint64_t answers_in_window, received_bytes;
+    uint64_t errors[LOAD_ERRORS];
+    struct own_usage before, after;
+    int failure;
+};
+
+/* What the threads share. */
+struct crew {
+    const struct load_plan *plan;
+    struct load_result *result;
+    atomic_bool *stopping;
+    struct thread *threads;
+    uint32_t thread_count, in_flight;
+    bool open_loop;
+    uint64_t warmup_ns, duration_ns, timeout_ns, connect_timeout_ns;
+    uint32_t source_count;
+    struct endpoint *sources;
+    pthread_barrier_t barrier;
+    uint64_t start_ns;
+    atomic_bool failed;
+    pthread_mutex_t lock;         /* of failure, and the interval being put together */
+    struct histogram interval;
+    uint64_t interval_requests, interval_errors;
+    uint32_t interval_threads;    /* that have added theirs */
+    uint32_t measuring_threads;   /* in their window */
+};
+
+/* ---- generator.c */
+void generator_fail(struct thread *thread, const char *what); /* ends the load, with what as the reason */
+void generator_begin_drain(struct thread *thread);            /* no effect outside the window */
+void generator_stop_early(struct thread *thread);
+void *generator_thread(void *thread);
+
+/* ---- generator_requests.c */
+extern const struct client_events generator_events;
+void requests_make_available(struct slot *slot, uint64_t now_ns);
+void requests_make_unavailable(struct slot *slot);
+void requests_ask_all(struct slot *slot, uint64_t now_ns); /* closed loop: as many as may be in flight */
+/* Open loop: sends what is due as far as connections take it. Ends the drain when nothing is left. */
+void requests_send_due(struct thread *thread, uint64_t now_ns);
+void requests_on_due(struct timer *timer);
+/* A request that never was answered still has a time, or a failing server would look fast: at least the
+ * timeout, however soon it failed. */
+void requests_record_lost(struct thread *thread, const struct asked *asked, uint64_t now_ns);
+/* At the end of the drain: what is still outstanding or was never sent. */
+void requests_record_leftovers(struct thread *thread);
+
+/* ---- generator_connections.c */
+void connections_opened(void *slot);
+void connections_closed(void *slot, int err);
+void connections_start(struct thread *thread); /* as many as may connect at once */
+void connections_on_retry(struct timer *timer);
+void connections_on_scan(struct timer *timer);
+enum load_error connections_error_kind(int err);
+void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count);
+/* Closes a connection for a reason that is counted here and not again when it has closed. */
+void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count);
+
+/* ---- generator_crew.c */
+void crew_on_interval(struct timer *timer);
+void crew_begin_intervals(struct thread *thread); /* at the window's start */
+void crew_end_intervals(struct thread *thread);   /* at its end: the last one is shorter */
+uint64_t crew_answers(const struct crew *crew);
+
+#endif

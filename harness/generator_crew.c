@@ -1,0 +1,243 @@
+/* generator_crew.c: the threads together: hired, listened to once a second, and summed up. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/generator.h"
+
+uint64_t crew_answers(const struct crew *crew) {
+    uint64_t answers = 0;
+    for (uint32_t i = 0; i < crew->thread_count; i++)
+        answers += atomic_load_explicit(&crew->threads[i].answers, memory_order_relaxed);
+    return answers;
+}
+
+/* ---- one interval a second ------------------------------------------------------------------- */
+
+static void publish_interval(struct crew *crew, uint64_t at_ns, uint64_t length_ns) {
+    struct load_result *result = crew->result;
+    uint32_t index = atomic_load(&result->interval_count);
+    if (index < LOAD_INTERVALS_MOST) {
+        const struct histogram *latency = &crew->interval;
+        result->intervals[index] = (struct load_interval){
+            .at_ns = at_ns,
+            .length_ns = length_ns,
+            .requests = crew->interval_requests,
+            .errors = crew->interval_errors,
+            .p50_ns = histogram_quantile_valid(latency, 0.5) ? histogram_quantile(latency, 0.5) : 0,
+            .p99_ns = histogram_quantile_valid(latency, 0.99) ? histogram_quantile(latency, 0.99) : 0,
+        };
+        atomic_store(&result->interval_count, index + 1);
+    }
+    histogram_reset(&crew->interval);
+    crew->interval_requests = crew->interval_errors = 0;
+    crew->interval_threads = 0;
+}
+
+/* Threads end their intervals within moments of each other; the last one publishes. */
+static void end_interval(struct thread *thread, uint64_t now_ns, bool last) {
+    struct crew *crew = thread->crew;
+    pthread_mutex_lock(&crew->lock);
+    histogram_add_recorder(&crew->interval, &thread->interval);
+    crew->interval_requests += thread->interval_requests;
+    crew->interval_errors += thread->interval_errors;
+    if (++crew->interval_threads >= crew->measuring_threads)
+        publish_interval(crew, now_ns - thread->opened_ns, now_ns - thread->interval_start_ns);
+    crew->measuring_threads -= last;
+    pthread_mutex_unlock(&crew->lock);
+    recorder_reset(&thread->interval);
+    thread->interval_requests = thread->interval_errors = 0;
+    thread->interval_start_ns = now_ns;
+}
+
+void crew_begin_intervals(struct thread *thread) {
+    struct crew *crew = thread->crew;
+    pthread_mutex_lock(&crew->lock);
+    crew->measuring_threads++;
+    pthread_mutex_unlock(&crew->lock);
+    recorder_reset(&thread->interval);
+    thread->interval_requests = thread->interval_errors = 0;
+    thread->interval_start_ns = thread->opened_ns;
+    timer_set(thread->loop, &thread->interval_end, thread->opened_ns + NS_PER_S);
+}
+
+void crew_end_intervals(struct thread *thread) {
+    timer_cancel(thread->loop, &thread->interval_end);
+    end_interval(thread, thread->closed_ns, true);
+}
+
+void crew_on_interval(struct timer *timer) {
+    struct thread *thread = CONTAINER_OF(timer, struct thread, interval_end);
+    uint64_t due_ns = timer->due_ns;
+    end_interval(thread, clock_now_ns(), false);
+    timer_set(thread->loop, timer, due_ns + NS_PER_S);
+}
+
+/* ---- putting the threads together ------------------------------------------------------------ */
+
+static uint64_t timeval_ns(struct timeval time) {
+    return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_usec * 1000;
+}
+
+static void add_fairness(struct load_result *result, const struct thread *thread) {
+    for (uint32_t i = 0; i < thread->slot_count; i++) {
+        const struct slot *slot = &thread->slots[i];
+        if (slot->idle)
+            continue;
+        if (slot->answers < result->slowest_connection)
+            result->slowest_connection = slot->answers;
+        if (slot->answers > result->fastest_connection)
+            result->fastest_connection = slot->answers;
+    }
+}
+
+static void add_thread(struct load_result *result, const struct thread *thread) {
+    uint64_t window_ns = thread->closed_ns - thread->opened_ns;
+    uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
+    uint64_t spin_ns = thread->after.spin_ns - thread->before.spin_ns;
+    uint64_t starved = thread->after.starved_ns - thread->before.starved_ns;
+    const struct rusage *before = &thread->before.kernel, *after = &thread->after.kernel;
+    histogram_add_recorder(&result->response, &thread->response);
+    histogram_add_recorder(&result->service, &thread->service);
+    histogram_add_recorder(&result->lag, &thread->lag);
+    result->window_ns += window_ns / result->threads;
+    result->due += thread->due_count;
+    result->sent += thread->sent_count;
+    result->unsent += thread->unsent;
+    result->requests += thread->answers_in_window;
+    result->received_bytes += thread->received_bytes;
+    result->cpu_ns += cpu_ns;
+    result->spin_ns += spin_ns;
+    result->user_ns += timeval_ns(after->ru_utime) - timeval_ns(before->ru_utime);
+    result->context_switches += (uint64_t)(after->ru_nvcsw - before->ru_nvcsw) +
+                                (uint64_t)(after->ru_nivcsw - before->ru_nivcsw);
+    for (size_t i = 0; i < LOAD_ERRORS; i++)
+        result->errors[i] += thread->errors[i];
+    if (starved > result->starved_ns)
+        result->starved_ns = starved;
+    double busy = cpu_ns > spin_ns ? (double)(cpu_ns - spin_ns) / (double)window_ns : 0;
+    if (busy > result->busy)
+        result->busy = busy;
+    if (!result->open_loop)
+        result->achieved_rate += (double)thread->answers_in_window / (double)window_ns * 1e9;
+    add_fairness(result, thread);
+}
+
+static void put_together(struct crew *crew) {
+    struct load_result *result = crew->result;
+    result->open_loop = crew->open_loop;
+    result->threads = crew->thread_count;
+    result->slowest_connection = UINT64_MAX;
+    for (uint32_t i = 0; i < crew->thread_count; i++)
+        add_thread(result, &crew->threads[i]);
+    if (crew->open_loop && result->window_ns > 0) {
+        result->offered_rate = (double)result->due / (double)result->window_ns * 1e9;
+        result->achieved_rate = (double)result->sent / (double)result->window_ns * 1e9;
+    }
+    result->interrupted = atomic_load(crew->stopping);
+    result->finished = true;
+}
+
+static uint32_t share(uint32_t whole, uint32_t part, uint32_t parts) {
+    return whole / parts + (part < whole % parts);
+}
+
+static bool hire_thread(struct crew *crew, uint32_t number) {
+    const struct load_plan *plan = crew->plan;
+    struct thread *thread = &crew->threads[number];
+    uint32_t active = (uint32_t)knob_get(&plan->knobs, "connections");
+    uint32_t idle = (uint32_t)knob_get(&plan->knobs, "idle_connections");
+    uint32_t own_active = share(active, number, crew->thread_count);
+    thread->crew = crew;
+    thread->number = number;
+    thread->slot_count = own_active + share(idle, number, crew->thread_count);
+    thread->has_quota = plan->requests > 0;
+    thread->quota = plan->requests / crew->thread_count +
+                    (number < plan->requests % crew->thread_count);
+    thread->slots = calloc(thread->slot_count, sizeof *thread->slots);
+    if (!thread->slots)
+        return false;
+    for (uint32_t i = own_active; i < thread->slot_count; i++)
+        thread->slots[i].idle = true;
+    if (crew->open_loop)
+        schedule_init(&thread->schedule, (enum arrivals)knob_get(&plan->knobs, "arrivals"),
+                      knob_get(&plan->knobs, "rate"), plan->seed, number, crew->thread_count);
+    return true;
+}
+
+/* 127.0.0.1, 127.0.0.2, …: each adds its own 28,000 ports. Other targets keep the default source. */
+static int choose_sources(struct crew *crew) {
+    const struct endpoint *target = &crew->plan->target;
+    if (target->address.ss_family != AF_INET || !endpoint_is_loopback(target))
+        crew->source_count = 1;
+    crew->sources = calloc(crew->source_count, sizeof *crew->sources);
+    if (!crew->sources)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < crew->source_count && crew->source_count > 1; i++) {
+        char text[ENDPOINT_TEXT_BYTES];
+        struct error error;
+        snprintf(text, sizeof text, "127.0.0.%u:0", i + 1);
+        CHECK(endpoint_parse(text, &crew->sources[i], &error) == 0);
+    }
+    return 0;
+}
+
+static bool prepare(struct crew *crew) {
+    const struct knob_values *knobs = &crew->plan->knobs;
+    crew->thread_count = (uint32_t)knob_get(knobs, "threads");
+    crew->in_flight = (uint32_t)knob_get(knobs, "in_flight");
+    crew->open_loop = knob_get(knobs, "rate") > 0;
+    crew->warmup_ns = (uint64_t)knob_get(knobs, "warmup");
+    crew->duration_ns = (uint64_t)knob_get(knobs, "duration");
+    crew->timeout_ns = (uint64_t)knob_get(knobs, "timeout");
+    crew->connect_timeout_ns = (uint64_t)knob_get(knobs, "connect_timeout");
+    crew->source_count = (uint32_t)knob_get(knobs, "source_addresses");
+    /* Histograms want their alignment, so not calloc. */
+    crew->threads = aligned_alloc(128, crew->thread_count * sizeof *crew->threads);
+    if (!crew->threads || choose_sources(crew))
+        return false;
+    memset((void *)crew->threads, 0, crew->thread_count * sizeof *crew->threads);
+    for (uint32_t i = 0; i < crew->thread_count; i++) {
+        if (!hire_thread(crew, i))
+            return false;
+        crew->result->connections += crew->threads[i].slot_count;
+    }
+    pthread_barrier_init(&crew->barrier, NULL, crew->thread_count);
+    pthread_mutex_init(&crew->lock, NULL);
+    return true;
+}
+
+static void tear_down(struct thread *thread) {
+    thread->phase = PHASE_OVER;
+    if (thread->loop)
+        loop_free(thread->loop);
+    if (thread->client)
+        thread->crew->plan->workload->client->stop(thread->client);
+    for (uint32_t i = 0; i < thread->slot_count; i++)
+        free(thread->slots[i].asked);
+    free(thread->slots);
+}
+
+void generator_run(const struct load_plan *plan, struct load_result *result, atomic_bool *stopping) {
+    struct crew *crew = calloc(1, sizeof *crew);
+    CHECK(crew);
+    *crew = (struct crew){.plan = plan, .result = result, .stopping = stopping};
+    if (!prepare(crew)) {
+        error_set(&result->failure, -ENOMEM, "out of memory for the generator's threads");
+        return; /* the process ends with it */
+    }
+    for (uint32_t i = 1; i < crew->thread_count; i++)
+        CHECK(pthread_create(&crew->threads[i].id, NULL, generator_thread, &crew->threads[i]) == 0);
+    generator_thread(&crew->threads[0]);
+    for (uint32_t i = 1; i < crew->thread_count; i++)
+        pthread_join(crew->threads[i].id, NULL);
+    if (!atomic_load(&crew->failed))
+        put_together(crew);
+    for (uint32_t i = 0; i < crew->thread_count; i++)
+        tear_down(&crew->threads[i]);
+    pthread_barrier_destroy(&crew->barrier);
+    pthread_mutex_destroy(&crew->lock);
+    free(crew->threads);
+    free(crew->sources);
+    free(crew);
+}
