@@ -95,6 +95,8 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     uint64_t window_ns = thread->closed_ns - thread->opened_ns;
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
     uint64_t spin_ns = thread->after.spin_ns - thread->before.spin_ns;
+    if (spin_ns > cpu_ns) /* it was preempted while spinning; then the row says that it was starved */
+        spin_ns = cpu_ns;
     uint64_t starved = thread->after.starved_ns - thread->before.starved_ns;
     const struct rusage *before = &thread->before.kernel, *after = &thread->after.kernel;
     histogram_add_recorder(&result->response, &thread->response);
@@ -115,7 +117,7 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
         result->errors[i] += thread->errors[i];
     if (starved > result->starved_ns)
         result->starved_ns = starved;
-    double busy = cpu_ns > spin_ns ? (double)(cpu_ns - spin_ns) / (double)window_ns : 0;
+    double busy = (double)(cpu_ns - spin_ns) / (double)window_ns;
     if (busy > result->busy)
         result->busy = busy;
     if (!result->open_loop)

@@ -178,7 +178,9 @@ static int take_entry(void *user, const char *section, const char *name, const c
 int ini_text_read(const char *file, const char *text, struct ini_text *out, struct error *error) {
     *out = (struct ini_text){.file = strdup(file),
                              .entries = calloc(INI_ENTRIES_MOST, sizeof(struct ini_entry))};
-    struct reading reading = {.ini = out, .rest = text, .error = error};
+    static const char byte_order_mark[] = "\xEF\xBB\xBF";
+    size_t mark = strncmp(text, byte_order_mark, 3) == 0 ? 3 : 0;
+    struct reading reading = {.ini = out, .rest = text + mark, .error = error};
     if (!out->file || !out->entries)
         out_of_memory(&reading);
     int bad_line = ini_parse_stream(next_line, &reading, take_entry, &reading);

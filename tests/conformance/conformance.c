@@ -11,7 +11,7 @@
 
 enum { WATCHDOG_S = 60, WATCHDOG_GRACE_S = 5 };
 
-/* ---- descriptors ------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 int count_descriptors(void) {
     int count = 0;
@@ -31,7 +31,7 @@ int raise_descriptor_limit(void) {
     return limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
 }
 
-/* ---- the watchdog -------------------------------------------------------------------------------- */
+/* ---- the watchdog ---------------------------------------------------------------------------- */
 
 /* A signal handler can be told of the fixture in no other way. */
 static struct fixture *volatile watched;
@@ -70,7 +70,7 @@ static void check_watchdog(const struct fixture *fixture) {
         fail_msg("nothing more happened for %d s", WATCHDOG_S);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------ */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void open_loop(struct fixture *fixture, const struct loop_config *config) {
     struct error error = {""};
@@ -119,7 +119,7 @@ void settle(struct fixture *fixture) {
     one_millisecond(fixture);
 }
 
-/* ---- the pattern: differs at every distance up to far beyond any buffer --------------------------- */
+/* ---- the pattern: differs at every distance up to far beyond any buffer ---------------------- */
 
 uint8_t pattern_byte(size_t k) {
     return (uint8_t)((k * 0x9E3779B97F4A7C15ull) >> 56);
@@ -137,7 +137,7 @@ bool is_pattern(const uint8_t *bytes, size_t offset, size_t n) {
     return true;
 }
 
-/* ---- probes -------------------------------------------------------------------------------------- */
+/* ---- probes ---------------------------------------------------------------------------------- */
 
 struct probe *new_probe(struct fixture *fixture) {
     assert_true(fixture->probe_count < FIXTURE_PROBES);
@@ -325,7 +325,7 @@ int connected_pair(struct probe *probe) {
     return peer;
 }
 
-/* ---- peers --------------------------------------------------------------------------------------- */
+/* ---- peers ----------------------------------------------------------------------------------- */
 
 int peer_connect(const struct endpoint *target) {
     int peer = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
@@ -384,7 +384,7 @@ void peer_reset(int peer) {
     close(peer);
 }
 
-/* ---- running cases --------------------------------------------------------------------------------- */
+/* ---- running cases --------------------------------------------------------------------------- */
 
 static const char *const transport_names[] = {
     [TRANSPORT_TCP] = "", [TRANSPORT_TCP6] = " (IPv6)", [TRANSPORT_UNIX] = " (unix)"};

@@ -86,7 +86,7 @@ int conformance_main(const char *group, const struct conformance_case *cases, si
 /* Ends the case as skipped; the loop must be as it was at the start. */
 void skip_case(struct fixture *fixture, const char *reason);
 
-/* ---- the loop ------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Replaces the fixture's loop by one with this configuration. */
 void reopen_loop(struct fixture *fixture, const struct loop_config *config);
@@ -116,7 +116,7 @@ void run_to_stop(struct fixture *fixture);
         (fixture)->in_call = false;                                                                \
     } while (0)
 
-/* ---- probes ----------------------------------------------------------------------------------- */
+/* ---- probes ---------------------------------------------------------------------------------- */
 
 /* The k-th byte of every stream that a probe sends or receives. */
 uint8_t pattern_byte(size_t k);
@@ -145,7 +145,7 @@ int accepted_pair(struct probe *probe);
 /* Connects the probe to a peer. */
 int connected_pair(struct probe *probe);
 
-/* ---- peers: plain non-blocking sockets -------------------------------------------------------- */
+/* ---- peers: plain non-blocking sockets ------------------------------------------------------- */
 
 int peer_connect(const struct endpoint *target);
 /* Bytes taken; 0 when the socket is full. */

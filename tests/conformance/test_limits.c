@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* ---- a server that answers each byte, and counts --------------------------------------------------- */
+/* ---- a server that answers each byte, and counts --------------------------------------------- */
 
 struct counting {
     int opened, closed, highest_fd;
@@ -51,7 +51,7 @@ static struct listener *listen_counting(struct fixture *fixture, int backlog,
     return listener;
 }
 
-/* ---- 5,000 connections ------------------------------------------------------------------------------ */
+/* ---- 5,000 connections ----------------------------------------------------------------------- */
 
 enum { BURST = 5000, SPARE_DESCRIPTORS = 200 };
 
@@ -136,7 +136,7 @@ static void test_burst(struct fixture *fixture) {
     free(burst);
 }
 
-/* ---- descriptors above the backend's limit ----------------------------------------------------------- */
+/* ---- descriptors above the backend's limit --------------------------------------------------- */
 
 enum { HIGH_DESCRIPTOR = FD_SETSIZE };
 
@@ -249,7 +249,7 @@ static void test_high_descriptors(struct fixture *fixture) {
     RUN_UNTIL(fixture, counting.opened == counting.closed);
 }
 
-/* ---- out of descriptors: in a child, whose limit can be lowered ---------------------------------------- */
+/* ---- out of descriptors: in a child, whose limit can be lowered ------------------------------ */
 
 /* Assertions cannot jump out of a child: it says what failed and gives up. */
 #define CHILD_ASSERT(condition)                                                                    \
@@ -367,7 +367,7 @@ static void test_out_of_descriptors(struct fixture *fixture) {
         fail_msg("the child ended with status %#x", (unsigned)status);
 }
 
-/* ---- what one pass may do ----------------------------------------------------------------------------- */
+/* ---- what one pass may do -------------------------------------------------------------------- */
 
 /* A stream that always has more to read gives way after 32 full buffers. */
 static void test_reads_per_pass(struct fixture *fixture) {
@@ -428,7 +428,7 @@ static void test_listener_close(struct fixture *fixture) {
     RUN_UNTIL(fixture, counting.closed == 1);
 }
 
-/* ---- opening by name ------------------------------------------------------------------------------------ */
+/* ---- opening by name ------------------------------------------------------------------------- */
 
 static void test_unknown_backend(struct fixture *fixture) {
     struct loop *loop = NULL;

@@ -26,7 +26,7 @@ static uint8_t *send_later(struct probe *probe) {
     return bytes;
 }
 
-/* ---- data --------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static void echo_back(struct probe *probe, char event) {
     if (event == 'd')
@@ -134,7 +134,7 @@ static void test_both_ways_at_once(struct fixture *fixture) {
     close(peer);
 }
 
-/* ---- pausing ------------------------------------------------------------------------------------- */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 static void pause_at_data(struct probe *probe, char event) {
     if (event == 'd')
@@ -256,7 +256,7 @@ static void test_close_in_other_callback(struct fixture *fixture) {
         close(peers[i]);
 }
 
-/* ---- ends ---------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void test_eof_leaves_sending_open(struct fixture *fixture) {
     struct probe *probe = new_probe(fixture);
@@ -346,7 +346,7 @@ static void test_reset_while_idle(struct fixture *fixture) {
     assert_int_equal(probe->close_err, -ECONNRESET);
 }
 
-/* ---- closing ------------------------------------------------------------------------------------- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static void close_at(struct probe *probe, char event) {
     const char *when = probe->test;
@@ -498,7 +498,7 @@ static void test_free_with_everything_open(struct fixture *fixture) {
         close(peers[i]);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void test_one_send_at_a_time(struct fixture *fixture) {
     struct probe *probe = new_probe(fixture);
@@ -592,7 +592,7 @@ static void test_send_budget(struct fixture *fixture) {
     close(peer);
 }
 
-/* ---- receive buffers ----------------------------------------------------------------------------- */
+/* ---- receive buffers ------------------------------------------------------------------------- */
 
 enum { HELD = 8 };
 
@@ -647,7 +647,7 @@ static void test_hold(struct fixture *fixture) {
     close(peer);
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------ */
 
 /* An address nobody listens on, kept from others by a socket bound to it. */
 static int refusing_address(struct fixture *fixture, struct endpoint *endpoint) {

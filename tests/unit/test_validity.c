@@ -1,0 +1,245 @@
+/* test_validity.c: each rule at its limit, from both sides, and no other rule with it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "harness/load_knobs.h"
+#include "harness/validity.h"
+
+struct fixture {
+    struct load_plan plan;
+    struct load_result *result;
+    struct validity validity;
+};
+
+/* A result that no rule objects to: one second, the server saturated, the generator half busy. */
+static int make_good(void **state) {
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    struct load_result *result = calloc(1, sizeof *result);
+    assert_non_null(fixture);
+    assert_non_null(result);
+    fixture->plan.workload = workload_find("echo", NULL);
+    knob_values_init(&fixture->plan.knobs, fixture->plan.workload->knobs, load_knobs);
+    result->finished = true;
+    result->window_ns = NS_PER_S;
+    result->requests = 100000;
+    result->busy = 0.5;
+    result->before.cpu_known = result->after.cpu_known = true;
+    result->after.cpu_ns = 990 * NS_PER_MS;
+    result->host_known = true;
+    result->host_after = (struct host_cpu){.total_ticks = 200, .steal_ticks = 0};
+    fixture->result = result;
+    *state = fixture;
+    return 0;
+}
+
+static int drop(void **state) {
+    struct fixture *fixture = *state;
+    free(fixture->result);
+    free(fixture);
+    return 0;
+}
+
+static const struct validity *judge_it(struct fixture *fixture) {
+    validity_judge(fixture->result, &fixture->plan, 1, false, &fixture->validity);
+    return &fixture->validity;
+}
+
+static void expect_valid(struct fixture *fixture) {
+    const struct validity *validity = judge_it(fixture);
+    if (!validity->valid)
+        fail_msg("not valid: %s", validity->reasons[0]);
+    assert_int_equal(validity->reason_count, 0);
+}
+
+static void expect_reason(struct fixture *fixture, const char *part) {
+    const struct validity *validity = judge_it(fixture);
+    assert_false(validity->valid);
+    assert_int_equal(validity->reason_count, 1);
+    if (!strstr(validity->reasons[0], part))
+        fail_msg("'%s' does not say '%s'", validity->reasons[0], part);
+}
+
+static void a_good_result_is_valid(void **state) {
+    struct fixture *fixture = *state;
+    expect_valid(fixture);
+    assert_int_equal(fixture->validity.bound, BOUND_SERVER);
+}
+
+static void an_unfinished_load_says_why(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->finished = false;
+    error_set(&fixture->result->failure, -1, "the server is gone");
+    expect_reason(fixture, "the server is gone");
+}
+
+static void nothing_answered_is_not_valid(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->requests = 0;
+    expect_reason(fixture, "no request was answered");
+}
+
+static void errors_beyond_one_in_a_thousand(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->errors[LOAD_RESET] = 100;
+    expect_valid(fixture);
+    fixture->result->errors[LOAD_TIMEOUT] = 5;
+    expect_reason(fixture, "105 errors (5 timeout, 100 reset)");
+}
+
+static void one_wrong_answer_is_too_many(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->errors[LOAD_WRONG_ANSWER] = 1;
+    expect_reason(fixture, "1 wrong_answer");
+}
+
+static void whose_limit_the_throughput_is(void **state) {
+    struct fixture *fixture = *state;
+    static const struct {
+        double generator, server;
+        enum bound bound;
+    } cases[] = {
+        {0.94, 0.96, BOUND_SERVER},  {0.96, 0.96, BOUND_CO_LIMITED},
+        {0.94, 0.94, BOUND_LATENCY}, {0.96, 0.94, BOUND_GENERATOR},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        fixture->result->busy = cases[i].generator;
+        fixture->result->after.cpu_ns = (uint64_t)(cases[i].server * NS_PER_S);
+        assert_int_equal(judge_it(fixture)->bound, cases[i].bound);
+        assert_int_equal(fixture->validity.valid, cases[i].bound != BOUND_GENERATOR);
+    }
+}
+
+static void an_unknown_server_has_no_bound(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->after.cpu_known = false;
+    fixture->result->busy = 0.99;
+    expect_valid(fixture);
+    assert_int_equal(fixture->validity.bound, BOUND_NONE);
+}
+
+static void a_server_on_two_cpus_is_half_busy(void **state) {
+    struct fixture *fixture = *state;
+    validity_judge(fixture->result, &fixture->plan, 2, false, &fixture->validity);
+    assert_int_equal(fixture->validity.bound, BOUND_LATENCY);
+}
+
+static void steal_beyond_two_percent(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->host_after.steal_ticks = 4;
+    expect_valid(fixture);
+    fixture->result->host_after.steal_ticks = 5;
+    expect_reason(fixture, "the host took away 2.5 %");
+}
+
+static void waiting_for_a_cpu(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->starved_ns = 40 * NS_PER_MS;
+    fixture->result->after.starved_ns = 40 * NS_PER_MS;
+    expect_valid(fixture);
+    fixture->result->starved_ns = 410 * NS_PER_MS;
+    expect_reason(fixture, "the generator waited for a CPU 41 %");
+    fixture->result->starved_ns = 0;
+    fixture->result->after.starved_ns = 60 * NS_PER_MS;
+    expect_reason(fixture, "the server waited for a CPU 6 %");
+    /* Where they were given the same CPU, waiting for it is what was asked for. */
+    validity_judge(fixture->result, &fixture->plan, 1, true, &fixture->validity);
+    assert_true(fixture->validity.valid);
+}
+
+/* 100,000 requests at 100 µs, sent 1 µs late. */
+static void open_loop(struct fixture *fixture) {
+    struct load_result *result = fixture->result;
+    struct recorder *recorder = aligned_alloc(128, sizeof *recorder);
+    assert_non_null(recorder);
+    result->open_loop = true;
+    result->due = result->sent = 100000;
+    recorder_reset(recorder);
+    recorder_add_n(recorder, 100 * NS_PER_US, 100000);
+    histogram_add_recorder(&result->response, recorder);
+    recorder_reset(recorder);
+    recorder_add_n(recorder, NS_PER_US, 98000);
+    recorder_add_n(recorder, 60 * NS_PER_US, 100);
+    histogram_add_recorder(&result->lag, recorder);
+    free(recorder);
+}
+
+static void an_open_loop_has_no_bound(void **state) {
+    struct fixture *fixture = *state;
+    open_loop(fixture);
+    expect_valid(fixture);
+    assert_int_equal(fixture->validity.bound, BOUND_NONE);
+}
+
+static void a_busy_generator_in_open_loop(void **state) {
+    struct fixture *fixture = *state;
+    open_loop(fixture);
+    fixture->result->busy = 0.86;
+    expect_reason(fixture, "the generator was 86 % busy");
+}
+
+static void a_missed_constant_rate(void **state) {
+    struct fixture *fixture = *state;
+    open_loop(fixture);
+    fixture->result->sent = 99901;
+    expect_valid(fixture);
+    fixture->result->sent = 99890;
+    expect_reason(fixture, "only 99.89 % of the requests due were sent");
+    knob_set_number(&fixture->plan.knobs, "arrivals", ARRIVALS_POISSON);
+    expect_valid(fixture);
+    fixture->result->sent = 98990;
+    expect_reason(fixture, "only 98.99 %");
+}
+
+static void a_late_generator(void **state) {
+    struct fixture *fixture = *state;
+    struct recorder *recorder = aligned_alloc(128, sizeof *recorder);
+    assert_non_null(recorder);
+    open_loop(fixture);
+    recorder_reset(recorder);
+    recorder_add_n(recorder, 60 * NS_PER_US, 2000);
+    histogram_add_recorder(&fixture->result->lag, recorder);
+    expect_reason(fixture, "the generator sent late");
+    /* The same lag does not matter beside answers that take a millisecond. */
+    recorder_reset(recorder);
+    recorder_add_n(recorder, NS_PER_MS, 100000);
+    histogram_add_recorder(&fixture->result->response, recorder);
+    expect_valid(fixture);
+    free(recorder);
+}
+
+static void reasons_do_not_overflow(void **state) {
+    struct fixture *fixture = *state;
+    expect_valid(fixture);
+    for (int i = 0; i < 2 * REASONS_MOST; i++)
+        validity_refuse(&fixture->validity, "%0*d", 2 * REASON_BYTES, i);
+    assert_int_equal(fixture->validity.reason_count, REASONS_MOST);
+    assert_int_equal(strlen(fixture->validity.reasons[0]), REASON_BYTES - 1);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, make_good, drop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(a_good_result_is_valid),
+        CASE(an_unfinished_load_says_why),
+        CASE(nothing_answered_is_not_valid),
+        CASE(errors_beyond_one_in_a_thousand),
+        CASE(one_wrong_answer_is_too_many),
+        CASE(whose_limit_the_throughput_is),
+        CASE(an_unknown_server_has_no_bound),
+        CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(steal_beyond_two_percent),
+        CASE(waiting_for_a_cpu),
+        CASE(an_open_loop_has_no_bound),
+        CASE(a_busy_generator_in_open_loop),
+        CASE(a_missed_constant_rate),
+        CASE(a_late_generator),
+        CASE(reasons_do_not_overflow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
