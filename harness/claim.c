@@ -33,7 +33,7 @@ static const struct {
     [CLAIM_METRIC_RSS] = {KNOB_BYTES, 1},
 };
 
-/* ---- parsing ----------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 #define WORD_BYTES 96
 
@@ -281,7 +281,7 @@ int claim_parse(const char *text, struct claim_rule *rule, struct error *error) 
     return failure;
 }
 
-/* ---- judging ----------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 struct judgement {
     enum claim_verdict verdict;
@@ -320,13 +320,14 @@ static struct judgement judge_claim(const struct claim_rule *rule,
                                   "the interval lies wholly beyond the rule, on the claimed side"};
     bool apart = high < rule->low || low > rule->high;
     if (!apart && claimed_side)
-        return (struct judgement){CLAIM_NOT_SHOWN,
-                                  "the direction holds, and the interval crosses a border of the rule"};
+        return (struct judgement){
+            CLAIM_NOT_SHOWN, "the direction holds, and the interval crosses a border of the rule"};
     if (!apart)
         return (struct judgement){CLAIM_NOT_SHOWN, "the interval crosses a border of the rule"};
     if (claimed_side)
-        return (struct judgement){CLAIM_DIRECTION_ONLY,
-                                  "the direction holds, and the interval lies wholly short of the rule"};
+        return (struct judgement){
+            CLAIM_DIRECTION_ONLY,
+            "the direction holds, and the interval lies wholly short of the rule"};
     if ((up && high < 1) || (down && low > 1))
         return (struct judgement){CLAIM_NOT_REPRODUCED,
                                   "the interval lies wholly on the other side of 1"};

@@ -9,11 +9,12 @@
  *   cpu_per_request select grows by at least 2 over idle_connections
  *   cpu_per_request epoll flat within 15 % over idle_connections
  *
- * and behind any of them ` where size_bytes:1024 connections:3`: only in these cells. `grows` and `flat`
- * speak of the value in the last cell of an axis divided by the first one's, paired by block.
+ * and behind any of them ` where size_bytes:1024 connections:3`: only in these cells. `grows` and
+ * `flat` speak of the value in the last cell of an axis divided by the first one's, paired by
+ * block.
  *
- * Absolute values are in the record's units: throughput per second, quantiles ns, cpu_per_request µs,
- * rss bytes; a rule may write them with units ("1ms", "50k", "64MiB").
+ * Absolute values are in the record's units: throughput per second, quantiles ns, cpu_per_request
+ * µs, rss bytes; a rule may write them with units ("1ms", "50k", "64MiB").
  *
  * Pure: no I/O, no allocation, no globals. */
 #ifndef LOOPMARK_CLAIM_H
@@ -74,9 +75,9 @@ struct claim_evidence {
 enum claim_verdict {
     CLAIM_REPRODUCED,     /* the whole interval meets the rule */
     CLAIM_EXCEEDED,       /* the whole interval lies beyond the rule, in the claimed direction */
-    CLAIM_DIRECTION_ONLY, /* the whole interval is on the claimed side of 1, and short of the rule */
+    CLAIM_DIRECTION_ONLY, /* the whole interval is on the claimed side of 1, short of the rule */
     CLAIM_NOT_REPRODUCED, /* the whole interval misses the rule, and nothing of the above */
-    CLAIM_NOT_SHOWN,      /* missing, invalid, co-limited, unbounded, or across a border of the rule */
+    CLAIM_NOT_SHOWN,      /* no valid, bounded evidence, or an interval across a border */
     CLAIM_VERDICTS
 };
 

@@ -45,7 +45,7 @@ static int locate(struct reader *reader, int line, int failure) {
     return failure ? ini_locate(reader->ini, line, reader->error) : 0;
 }
 
-/* ---- pieces of text ---------------------------------------------------------------------------- */
+/* ---- pieces of text -------------------------------------------------------------------------- */
 
 static char *trim(char *text) {
     text += strspn(text, " \t");
@@ -74,7 +74,8 @@ static int split(struct reader *reader, const struct ini_entry *entry, char **it
 
 /* Names go into rules, file names and labels. */
 static bool name_is_plain(const char *name) {
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    size_t length =
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     return length > 0 && length < CLAIM_NAME_BYTES && name[length] == '\0' && *name != '.' &&
            *name != '-';
 }
@@ -106,7 +107,7 @@ static bool is_axis(const struct experiment *experiment, size_t knob) {
     return false;
 }
 
-/* ---- knobs ------------------------------------------------------------------------------------- */
+/* ---- knobs ----------------------------------------------------------------------------------- */
 
 static int read_axis(struct reader *reader, const struct ini_entry *entry, void *object) {
     struct experiment *experiment = object;
@@ -166,7 +167,7 @@ static int read_headline_setting(struct reader *reader, const struct ini_entry *
     return read_setting(reader, entry, experiment->headline_sets, &experiment->headline_set_count);
 }
 
-/* ---- cells ------------------------------------------------------------------------------------- */
+/* ---- cells ----------------------------------------------------------------------------------- */
 
 static int add_term(struct reader *reader, int line, const char *name, const char *text,
                     struct cell_pattern *pattern) {
@@ -187,8 +188,9 @@ static int add_term(struct reader *reader, int line, const char *name, const cha
         if (pattern->terms[i].knob == axis->knob)
             return refuse(reader, line, "%s comes twice in one cell", name);
     double value = 0;
-    int failure = locate(reader, line, knob_parse(knob_at(&experiment->base, axis->knob), text,
-                                                  &value, reader->error));
+    int failure =
+        locate(reader, line,
+               knob_parse(knob_at(&experiment->base, axis->knob), text, &value, reader->error));
     bool known = false;
     for (size_t i = 0; i < axis->count; i++)
         known |= axis->values[i] == value;
@@ -212,7 +214,8 @@ static int read_pattern(struct reader *reader, int line, char *text, bool with_s
         if (*term == '\0')
             continue;
         if (!value)
-            return refuse(reader, line, "'%.64s' should be KNOB:VALUE; commas separate cells", term);
+            return refuse(reader, line, "'%.64s' should be KNOB:VALUE; commas separate cells",
+                          term);
         *value++ = '\0';
         if (!with_server || strcmp(term, "server") != 0)
             failure = add_term(reader, line, term, value, pattern);
@@ -251,7 +254,7 @@ static int read_exclude(struct reader *reader, const struct ini_entry *entry, vo
     return read_patterns(reader, entry, true, experiment->excluded, &experiment->excluded_count);
 }
 
-/* ---- [experiment] ------------------------------------------------------------------------------ */
+/* ---- [experiment] ---------------------------------------------------------------------------- */
 
 static int read_question(struct reader *reader, const struct ini_entry *entry, void *object) {
     struct experiment *experiment = object;
@@ -327,7 +330,7 @@ static const struct key experiment_keys[] = {
     {"exclude", false, read_exclude},
 };
 
-/* ---- [server NAME] ----------------------------------------------------------------------------- */
+/* ---- [server NAME] --------------------------------------------------------------------------- */
 
 static bool loop_is_known(const char *name) {
     return loop_info_by_name(name, &(struct loop_info){0}, NULL) != -ENOENT;
@@ -365,8 +368,8 @@ static int read_command(struct reader *reader, const struct ini_entry *entry, vo
     if (contender->loop)
         return refuse(reader, entry->line, "a server has either a loop or a command");
     if (loop_is_known(contender->name))
-        return refuse(reader, entry->line, "%s is a loop; give a server with a command another name",
-                      contender->name);
+        return refuse(reader, entry->line,
+                      "%s is a loop; give a server with a command another name", contender->name);
     return check_placeholders(reader, entry);
 }
 
@@ -401,8 +404,8 @@ static int read_server_setting(struct reader *reader, const struct ini_entry *en
     int failure = read_setting(reader, entry, contender->sets, &contender->set_count);
     if (failure)
         return failure;
-    const struct knob *knob = knob_at(&reader->experiment->base,
-                                      contender->sets[contender->set_count - 1].knob);
+    const struct knob *knob =
+        knob_at(&reader->experiment->base, contender->sets[contender->set_count - 1].knob);
     if (knob->side != KNOB_SERVER)
         return refuse(reader, entry->line,
                       "%s is the client's; all servers must be asked in the same way", knob->name);
@@ -413,14 +416,12 @@ static int read_server_setting(struct reader *reader, const struct ini_entry *en
 }
 
 static const struct key server_keys[] = {
-    {"loop", false, read_loop},
-    {"command", false, read_command},
-    {"needs", false, read_needs},
-    {"version_command", false, read_version_command},
+    {"loop", false, read_loop},           {"command", false, read_command},
+    {"needs", false, read_needs},         {"version_command", false, read_version_command},
     {"set.", false, read_server_setting},
 };
 
-/* ---- [claim NAME] ------------------------------------------------------------------------------ */
+/* ---- [claim NAME] ---------------------------------------------------------------------------- */
 
 static int read_says(struct reader *reader, const struct ini_entry *entry, void *object) {
     struct claim *claim = object;
@@ -446,7 +447,7 @@ static const struct key claim_keys[] = {
     {"rule", true, read_rule},
 };
 
-/* ---- sections ---------------------------------------------------------------------------------- */
+/* ---- sections -------------------------------------------------------------------------------- */
 
 static bool key_matches(const struct key *key, const char *name) {
     size_t length = strlen(key->name);
@@ -557,7 +558,8 @@ static int read_sections(struct reader *reader) {
         else if (!section_of(&entries[i]))
             return refuse(reader, entries[i].section_line,
                           "there is no section [%s]; there are [experiment], [server NAME] and "
-                          "[claim NAME]", entries[i].section);
+                          "[claim NAME]",
+                          entries[i].section);
     for (size_t kind = 0; kind < ARRAY_LENGTH(sections); kind++) {
         bool found = false;
         for (size_t i = 0; i < reader->ini->count; i++) {
@@ -592,7 +594,7 @@ static int settle_loops(struct reader *reader) {
     return 0;
 }
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int name_by_stem(struct experiment *experiment, const char *path, struct error *error) {
     const char *slash = strrchr(path, '/'), *stem = slash ? slash + 1 : path;
@@ -603,8 +605,10 @@ static int name_by_stem(struct experiment *experiment, const char *path, struct 
     if (!experiment->name)
         return error_set(error, -ENOMEM, "out of memory");
     if (!name_is_plain(experiment->name))
-        return error_set(error, -EINVAL, "%.200s:1: the file's name must be letters, digits, '.', "
-                         "'_' and '-', for it names the experiment", path);
+        return error_set(error, -EINVAL,
+                         "%.200s:1: the file's name must be letters, digits, '.', "
+                         "'_' and '-', for it names the experiment",
+                         path);
     return 0;
 }
 
@@ -671,7 +675,7 @@ void experiment_free(struct experiment *experiment) {
     free(experiment);
 }
 
-/* ---- the directory ----------------------------------------------------------------------------- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static int is_ini(const struct dirent *entry) {
     size_t length = strlen(entry->d_name);
@@ -732,8 +736,8 @@ static int no_such_experiment(const char *directory, const char *stem, struct er
 int experiment_find(const char *directory, const char *path_or_stem, struct experiment **out,
                     struct error *error) {
     size_t length = strlen(path_or_stem);
-    bool is_path = strchr(path_or_stem, '/') ||
-                   (length > 4 && strcmp(path_or_stem + length - 4, ".ini") == 0);
+    bool is_path =
+        strchr(path_or_stem, '/') || (length > 4 && strcmp(path_or_stem + length - 4, ".ini") == 0);
     if (is_path)
         return experiment_read(path_or_stem, out, error);
     char path[4096];

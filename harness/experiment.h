@@ -1,4 +1,5 @@
-/* experiment.h: a question, the runs that answer it, and the claims held against them: one INI file.
+/* experiment.h: a question, the runs that answer it, and the claims held against them: one INI
+ * file.
  *
  *   [experiment]
  *   question = Is uvloop 2-4 times asyncio at echoing?
@@ -24,9 +25,10 @@
  *   says = a libuv loop is 2-4 times the default loop
  *   rule = throughput uvloop/asyncio between 2 and 4     ; claim.h
  *
- * A pattern ("size_bytes:1024 connections:3") means all cells with these values. Cells in a list are
- * separated by commas. Everything is checked at reading: what cannot be run or judged is refused with
- * "file:line: …". A loop that is not available on this machine is no error: it is skipped at run. */
+ * A pattern ("size_bytes:1024 connections:3") means all cells with these values. Cells in a list
+ * are separated by commas. Everything is checked at reading: what cannot be run or judged is
+ * refused with "file:line: …". A loop that is not available on this machine is no error: it is
+ * skipped at run. */
 #ifndef LOOPMARK_EXPERIMENT_H
 #define LOOPMARK_EXPERIMENT_H
 
@@ -76,11 +78,12 @@ struct cell_pattern {
 /* A server of the experiment: one of our loops, or a command. */
 struct contender {
     const char *name;
-    const char *loop;            /* null: foreign */
-    const char *command;         /* foreign: with {listen} and perhaps {KNOB}, whose values are put in
-                                    by knob_format_plain; words separated by blanks. Else null */
+    const char *loop; /* null: foreign */
+    /* Foreign, else null: words separated by blanks, with {listen}, and {KNOB} where a knob's value
+     * goes as knob_format_plain writes it. */
+    const char *command;
     const char *version_command; /* a shell line that prints the version; may be null */
-    const char *needs[EXPERIMENT_NEEDS_MOST]; /* executables; "python:MODULE" for the command's python */
+    const char *needs[EXPERIMENT_NEEDS_MOST]; /* executables, python:MODULE */
     size_t need_count;
     struct knob_setting sets[EXPERIMENT_SETS_MOST];
     size_t set_count;
@@ -122,11 +125,12 @@ struct experiment {
     struct ini_text ini; /* owns all texts */
 };
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* All return 0 or a negative errno with `error` filled; `*out` belongs to the caller. */
 int experiment_read(const char *path, struct experiment **out, struct error *error);
-/* By stem in `directory`, or by path: with a slash or ending in .ini. -ENOENT lists the known stems. */
+/* By stem in `directory`, or by path: with a slash or ending in .ini. -ENOENT lists the known
+ * stems. */
 int experiment_find(const char *directory, const char *path_or_stem, struct experiment **out,
                     struct error *error);
 /* From a text; `path` names it in messages, and its stem the experiment. */
@@ -138,19 +142,20 @@ void experiment_free(struct experiment *experiment); /* null is fine */
 int experiment_list(const char *directory, char ***stems, size_t *count, struct error *error);
 void experiment_list_free(char **stems, size_t count);
 
-/* ---- changing the plan ------------------------------------------------------------------------- */
+/* ---- changing the plan ----------------------------------------------------------------------- */
 
-/* "KNOB=VALUE[,VALUE…]": a list makes or replaces an axis, one value sets the knob (an axis keeps that
- * value only). It wins over set.*, headline.* and [server] set.*. Call experiment_check after the last
- * one; on an error the experiment is as before. */
+/* "KNOB=VALUE[,VALUE…]": a list makes or replaces an axis, one value sets the knob (an axis keeps
+ * that value only). It wins over set.*, headline.* and [server] set.*. Call experiment_check after
+ * the last one; on an error the experiment is as before. */
 int experiment_override(struct experiment *experiment, const char *pair, struct error *error);
 
-/* Refuses plans that cannot be run or judged: no rate in latency, a rate in capacity, a loop with more
- * connections than it can take, a claim on a quantile that the samples cannot carry, … Already called
- * by the readers. After an override claims may be left without a cell: they are then not shown. */
+/* Refuses plans that cannot be run or judged: no rate in latency, a rate in capacity, a loop with
+ * more connections than it can take, a claim on a quantile that the samples cannot carry, … Already
+ * called by the readers. After an override claims may be left without a cell: they are then not
+ * shown. */
 int experiment_check(const struct experiment *experiment, struct error *error);
 
-/* ---- the plan ---------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 struct cell {
     struct knob_values knobs;     /* without the contender's own; experiment_knobs adds them */
@@ -158,8 +163,9 @@ struct cell {
     bool headline;
 };
 
-/* All combinations of the axes in the order written, the last axis fastest. `*cells` is one allocation
- * for free(3). 0 only when memory is out. If an override leaves no headline cell, all are. */
+/* All combinations of the axes in the order written, the last axis fastest. `*cells` is one
+ * allocation for free(3). 0 only when memory is out. If an override leaves no headline cell, all
+ * are. */
 size_t experiment_cells(const struct experiment *experiment, struct cell **cells);
 
 /* What a contender runs with in a cell; `headline`: in a headline run. */
@@ -173,8 +179,8 @@ const char *experiment_excluded(const struct experiment *experiment, const struc
 /* Null: there is none of that name. */
 const struct contender *experiment_contender(const struct experiment *experiment, const char *name);
 
-/* Does the claim speak of this cell? For growth along an axis: is it one of the cells of the line; the
- * rule compares those with the axis' first and last value, all else equal. */
+/* Does the claim speak of this cell? For growth along an axis: is it one of the cells of the line;
+ * the rule compares those with the axis' first and last value, all else equal. */
 bool experiment_claim_covers(const struct claim *claim, const struct cell *cell);
 
 /* Warm-up and window of every repetition, without starting and stopping servers. Nanoseconds. */

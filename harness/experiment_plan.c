@@ -1,5 +1,5 @@
-/* experiment_plan.c: what an experiment's plan comes to: its cells, their knobs, and whether it can be
- * run and judged at all. */
+/* experiment_plan.c: what an experiment's plan comes to: its cells, their knobs, and whether it can
+ * be run and judged at all. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +8,14 @@
 #include "harness/experiment.h"
 #include "loops/check.h"
 
-/* Of a server besides its connections: standard streams, listener, epoll, wake-up, control, reserve … */
+/* Of a server besides its connections: standard streams, listener, epoll, wake-up, control, reserve
+ * … */
 enum { RESERVED_DESCRIPTORS = 16 };
 
 /* Below this the signed-rank interval at 95 % has no ends (2 / 2^5 > 0.05). */
 enum { BLOCKS_LEAST = 6 };
 
-/* ---- cells ------------------------------------------------------------------------------------- */
+/* ---- cells ----------------------------------------------------------------------------------- */
 
 static bool pattern_covers(const struct cell_pattern *pattern, const struct cell *cell) {
     for (size_t i = 0; i < pattern->count; i++)
@@ -34,8 +35,8 @@ static void add_label(struct cell *cell, const struct knob *knob, double value) 
     char text[KNOB_TEXT_BYTES];
     size_t used = strlen(cell->label);
     knob_format_plain(knob, value, text);
-    int added = snprintf(cell->label + used, sizeof cell->label - used, "%s%s=%s",
-                         used ? " " : "", knob->name, text);
+    int added = snprintf(cell->label + used, sizeof cell->label - used, "%s%s=%s", used ? " " : "",
+                         knob->name, text);
     CHECK(added > 0 && used + (size_t)added < sizeof cell->label);
 }
 
@@ -129,7 +130,7 @@ double experiment_duration_ns(const struct experiment *experiment, bool headline
     return total_ns * (headline ? experiment->headline_repetitions : experiment->repetitions);
 }
 
-/* ---- overriding -------------------------------------------------------------------------------- */
+/* ---- overriding ------------------------------------------------------------------------------ */
 
 static void drop_setting(struct knob_setting *sets, size_t *count, size_t knob) {
     size_t kept = 0;
@@ -207,7 +208,7 @@ int experiment_override(struct experiment *experiment, const char *pair, struct 
     return 0;
 }
 
-/* ---- can it be run? ---------------------------------------------------------------------------- */
+/* ---- can it be run? -------------------------------------------------------------------------- */
 
 struct check {
     const struct experiment *experiment;
@@ -237,10 +238,12 @@ static int check_rate(const struct check *check, const struct cell *cell, bool h
     experiment_knobs(experiment, cell, &experiment->contenders[0], headline, &knobs);
     bool open = knob_get(&knobs, "rate") > 0;
     if (experiment->measure == MEASURE_LATENCY && !open)
-        return refuse(check, line, "measure = latency is an open loop: it needs a rate over 0, "
+        return refuse(check, line,
+                      "measure = latency is an open loop: it needs a rate over 0, "
                       "by set.rate or vary.rate");
     if (experiment->measure == MEASURE_CAPACITY && open)
-        return refuse(check, line, "measure = capacity is a closed loop: it finds the rate, so "
+        return refuse(check, line,
+                      "measure = capacity is a closed loop: it finds the rate, so "
                       "none can be given");
     return 0;
 }
@@ -257,15 +260,16 @@ static int check_descriptors(const struct check *check, const struct cell *cell,
                              const struct contender *contender) {
     const struct experiment *experiment = check->experiment;
     int limit = descriptor_limit(contender->loop);
-    double wanted = knob_get(&cell->knobs, "connections") + knob_get(&cell->knobs, "idle_connections");
+    double wanted =
+        knob_get(&cell->knobs, "connections") + knob_get(&cell->knobs, "idle_connections");
     if (limit == 0 || wanted + RESERVED_DESCRIPTORS <= limit)
         return 0;
     int line = knob_line(experiment, "connections", contender->line);
-    return refuse(check, knob_line(experiment, "idle_connections", line),
-                  "%s takes descriptors below %d only, and the cell %s has %.0f connections: keep to "
-                  "%d, or exclude = server:%s … because …",
-                  contender->name, limit, cell->label, wanted, limit - RESERVED_DESCRIPTORS,
-                  contender->name);
+    return refuse(
+        check, knob_line(experiment, "idle_connections", line),
+        "%s takes descriptors below %d only, and the cell %s has %.0f connections: keep to "
+        "%d, or exclude = server:%s … because …",
+        contender->name, limit, cell->label, wanted, limit - RESERVED_DESCRIPTORS, contender->name);
 }
 
 static int check_cell(const struct check *check, const struct cell *cell) {
@@ -296,20 +300,23 @@ static int check_command(const struct check *check, const struct contender *cont
         char placeholder[80];
         snprintf(placeholder, sizeof placeholder, "{%s}", knob->name);
         if (knob->side == KNOB_SERVER && knobs.given[i] && !strstr(contender->command, placeholder))
-            return refuse(check, contender->line, "the command of %s does not take %s: put %s into it",
-                          contender->name, knob->name, placeholder);
+            return refuse(check, contender->line,
+                          "the command of %s does not take %s: put %s into it", contender->name,
+                          knob->name, placeholder);
     }
     return 0;
 }
 
-/* ---- can its claims be judged? ----------------------------------------------------------------- */
+/* ---- can its claims be judged? --------------------------------------------------------------- */
 
 static int check_servers(const struct check *check, const struct claim *claim) {
     const char *names[] = {claim->rule.first, claim->rule.second};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
         if (*names[i] && !experiment_contender(check->experiment, names[i]))
-            return refuse(check, claim->line, "the rule names the server '%s', which is not in the "
-                          "list of servers", names[i]);
+            return refuse(check, claim->line,
+                          "the rule names the server '%s', which is not in the "
+                          "list of servers",
+                          names[i]);
     return 0;
 }
 
@@ -318,16 +325,15 @@ static int check_samples(const struct check *check, const struct claim *claim,
     const struct experiment *experiment = check->experiment;
     const struct claim_metric_info *metric = &claim_metrics[claim->rule.metric];
     struct knob_values knobs;
-    unsigned repetitions = headline ? experiment->headline_repetitions : experiment->repetitions;
     experiment_knobs(experiment, cell, &experiment->contenders[0], headline, &knobs);
-    double requests = knob_get(&knobs, "rate") * knob_get(&knobs, "duration") / NS_PER_S * repetitions;
+    double requests = knob_get(&knobs, "rate") * knob_get(&knobs, "duration") / NS_PER_S;
     if (requests >= metric->samples_least)
         return 0;
     return refuse(check, claim->line,
-                  "%s needs %.0f requests, and the cell %s has %.0f in a %s run (rate × duration × "
-                  "%u repetitions)",
+                  "%s needs %.0f requests in each repetition, and the cell %s has %.0f in a %s run "
+                  "(rate × duration)",
                   metric->name, metric->samples_least, cell->label, requests,
-                  headline ? "headline" : "full", repetitions);
+                  headline ? "headline" : "full");
 }
 
 static bool runs_in(const struct experiment *experiment, const char *name,
@@ -367,7 +373,8 @@ static int check_growth(const struct check *check, const struct claim *claim) {
     const struct experiment *experiment = check->experiment;
     const struct axis *axis = NULL;
     for (size_t i = 0; i < experiment->axis_count; i++)
-        if (strcmp(knob_at(&experiment->base, experiment->axes[i].knob)->name, claim->rule.axis) == 0)
+        if (strcmp(knob_at(&experiment->base, experiment->axes[i].knob)->name, claim->rule.axis) ==
+            0)
             axis = &experiment->axes[i];
     if (experiment->overridden && (!axis || axis->count < 2))
         return 0;

@@ -44,7 +44,7 @@ static int out_of_memory(struct reading *reading) {
     return reading->failure;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int end_section(struct reading *reading) {
     if (reading->section_line > 0 && reading->section_begins == reading->ini->count)
@@ -65,9 +65,9 @@ static int begin_section(struct reading *reading, const char *line) {
         reading->failure = ini_error(reading->ini, reading->line, reading->error,
                                      "expected [SECTION] alone on its line");
     if (reading->failure == 0 && end - line > SECTION_BYTES)
-        reading->failure = ini_error(reading->ini, reading->line, reading->error,
-                                     "the section's name is longer than %d bytes",
-                                     SECTION_BYTES - 1);
+        reading->failure =
+            ini_error(reading->ini, reading->line, reading->error,
+                      "the section's name is longer than %d bytes", SECTION_BYTES - 1);
     reading->section_line = reading->line;
     reading->section_begins = reading->ini->count;
     return reading->failure;
@@ -93,12 +93,12 @@ static char *next_line(char *line, int size, void *user) {
     length += reading->rest[length] == '\n';
     if (strchr(";#", reading->rest[strspn(reading->rest, " \t")])) {
         reading->rest += length;
-        return strcpy(line, "\n"); /* a comment may be as long as it likes */
+        return memcpy(line, "\n", 2); /* a comment may be as long as it likes */
     }
     if (length + 1 > (size_t)size) {
-        reading->failure = ini_error(reading->ini, reading->line, reading->error,
-                                     "the line is longer than %d bytes; go on in an indented line",
-                                     size - 2);
+        reading->failure =
+            ini_error(reading->ini, reading->line, reading->error,
+                      "the line is longer than %d bytes; go on in an indented line", size - 2);
         return NULL;
     }
     memcpy(line, reading->rest, length);
@@ -110,13 +110,13 @@ static char *next_line(char *line, int size, void *user) {
     return !reading->goes_on && check_line(reading, line + indent) ? NULL : line;
 }
 
-/* ---- entries ----------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* In continued lines inih leaves comments where they are. */
 static int continue_value(struct reading *reading, struct ini_entry *entry, const char *value) {
     size_t length = 0;
-    while (value[length] && !(value[length] == ';' && length > 0 &&
-                              strchr(" \t", value[length - 1])))
+    while (value[length] &&
+           !(value[length] == ';' && length > 0 && strchr(" \t", value[length - 1])))
         length++;
     while (length > 0 && strchr(" \t", value[length - 1]))
         length--;
@@ -185,8 +185,8 @@ int ini_text_read(const char *file, const char *text, struct ini_text *out, stru
         out_of_memory(&reading);
     int bad_line = ini_parse_stream(next_line, &reading, take_entry, &reading);
     if (reading.failure == 0 && bad_line != 0)
-        reading.failure =
-            ini_error(out, bad_line > 0 ? bad_line : 1, error, "expected [SECTION] or NAME = VALUE");
+        reading.failure = ini_error(out, bad_line > 0 ? bad_line : 1, error,
+                                    "expected [SECTION] or NAME = VALUE");
     if (reading.failure == 0)
         reading.failure = end_section(&reading);
     if (reading.failure)

@@ -5,8 +5,8 @@
  *   long = first, second,
  *          third          an indented line goes on with the value
  *
- * Read by inih, which does not tell lines; what it would pass over in silence is refused here: sections
- * without entries, sections and names that come twice, empty values, over-long lines. */
+ * Read by inih, which does not tell lines; what it would pass over in silence is refused here:
+ * sections without entries, sections and names that come twice, empty values, over-long lines. */
 #ifndef LOOPMARK_INI_TEXT_H
 #define LOOPMARK_INI_TEXT_H
 

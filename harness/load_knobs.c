@@ -20,8 +20,8 @@ static const char *const arrivals_words[] = {
     }
 #define TIME_KNOB(knob_name, words, from, low)                                                     \
     {                                                                                              \
-        .name = knob_name, .help = words, .type = KNOB_TIME, .side = KNOB_CLIENT,                  \
-        .initial = from, .least = low, .most = 3600.0 * NS_PER_S                                   \
+        .name = knob_name, .help = words, .type = KNOB_TIME, .side = KNOB_CLIENT, .initial = from, \
+        .least = low, .most = 3600.0 * NS_PER_S                                                    \
     }
 
 static const struct knob knobs[] = {
@@ -30,14 +30,16 @@ static const struct knob knobs[] = {
                CONNECTIONS_MOST),
     COUNT_KNOB("in_flight", "most unanswered requests of one connection", 1, 1, 1024),
     {.name = "rate",
-     .help = "requests per second over all connections; 0: closed loop, each answer starts the next",
+     .help =
+         "requests per second over all connections; 0: closed loop, each answer starts the next",
      .type = KNOB_RATE,
      .side = KNOB_CLIENT,
      .initial = 0,
      .least = 0,
      .most = 10e6},
     {.name = "arrivals",
-     .help = "when requests are due in an open loop: evenly spaced, or at random as from many users",
+     .help =
+         "when requests are due in an open loop: evenly spaced, or at random as from many users",
      .type = KNOB_CHOICE,
      .side = KNOB_CLIENT,
      .initial = ARRIVALS_CONSTANT,
@@ -48,7 +50,8 @@ static const struct knob knobs[] = {
     TIME_KNOB("duration", "the measured window", 1500.0 * NS_PER_MS, NS_PER_MS),
     TIME_KNOB("timeout", "longest wait for an answer", 2.0 * NS_PER_S, NS_PER_MS),
     TIME_KNOB("connect_timeout", "longest wait for a connection", 5.0 * NS_PER_S, NS_PER_MS),
-    COUNT_KNOB("source_addresses", "spread TCP connections over this many of 127.0.0.0/8", 1, 1, 64),
+    COUNT_KNOB("source_addresses", "spread TCP connections over this many of 127.0.0.0/8", 1, 1,
+               64),
     COUNT_KNOB("threads", "threads of the generator, each with a loop of its own", 1, 1, 64),
 };
 

@@ -25,7 +25,8 @@ static char *nothing(char text[UNITS_TEXT_BYTES]) {
     return text;
 }
 
-/* Decimals that make three digits; of a whole number below 1000 no decimals, so "100 KiB" stays so. */
+/* Decimals that make three digits; of a whole number below 1000 no decimals, so "100 KiB" stays so.
+ * */
 static int decimals(double scaled, bool exact) {
     if (exact && scaled == floor(scaled))
         return 0;

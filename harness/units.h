@@ -1,5 +1,5 @@
-/* units.h: numbers as people read them, for tables, reports and progress lines. Output only: what users
- * give is read by knob.h.
+/* units.h: numbers as people read them, for tables, reports and progress lines. Output only: what
+ * users give is read by knob.h.
  *
  * Three significant digits, the unit chosen by size. A value that is not finite is "-". Pure; each
  * writes at most UNITS_TEXT_BYTES and returns `text`, so that it can stand in a printf. */

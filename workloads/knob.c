@@ -11,20 +11,21 @@
 
 #include "loops/check.h"
 
-/* ---- units ------------------------------------------------------------------------------------- */
+/* ---- units ----------------------------------------------------------------------------------- */
 
 struct unit {
     const char *name;
     double factor;
 };
 
-/* Smallest first, then other names that are only read. Decimal "KB" is left out on purpose: half of its users mean 1024. */
+/* Smallest first, then other names that are only read. Decimal "KB" is left out on purpose: half of
+ * its users mean 1024. */
 static const struct unit count_units[] = {{"", 1}, {"k", 1e3}, {"M", 1e6}, {NULL, 0}};
-static const struct unit rate_units[] = {{"/s", 1}, {"k/s", 1e3}, {"M/s", 1e6}, {"", 1},
-                                         {"k", 1e3}, {"M", 1e6},  {NULL, 0}};
+static const struct unit rate_units[] = {{"/s", 1},  {"k/s", 1e3}, {"M/s", 1e6}, {"", 1},
+                                         {"k", 1e3}, {"M", 1e6},   {NULL, 0}};
 static const struct unit byte_units[] = {{"B", 1},         {"KiB", 1 << 10}, {"MiB", 1 << 20},
                                          {"GiB", 1 << 30}, {"", 1},          {NULL, 0}};
-static const struct unit time_units[] = {{"ns", 1},   {"us", 1e3},   {"ms", 1e6},  {"s", 1e9},
+static const struct unit time_units[] = {{"ns", 1},     {"us", 1e3},   {"ms", 1e6}, {"s", 1e9},
                                          {"min", 60e9}, {"h", 3600e9}, {"µs", 1e3}, {NULL, 0}};
 
 struct number_type {
@@ -44,7 +45,8 @@ static bool is_number(enum knob_type type) {
     return type != KNOB_FLAG && type != KNOB_CHOICE;
 }
 
-/* Digits with at most one point between them: strtod alone would take "0x10", "1e9", "inf" and " -1". */
+/* Digits with at most one point between them: strtod alone would take "0x10", "1e9", "inf" and "
+ * -1". */
 static size_t plain_decimal(const char *text) {
     size_t length = strspn(text, "0123456789");
     if (length > 0 && text[length] == '.') {
@@ -83,7 +85,7 @@ static int parse_number(const struct knob *knob, const char *text, double *value
     return 0;
 }
 
-/* ---- parsing ----------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 static const char *const flag_words[] = {"no", "yes", NULL};
 
@@ -124,7 +126,7 @@ int knob_parse(const struct knob *knob, const char *text, double *value, struct 
     return 0;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------ */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
 void knob_values_init(struct knob_values *values, struct knob_table first,
                       struct knob_table second) {
@@ -238,7 +240,7 @@ double knob_get(const struct knob_values *values, const char *name) {
     return values->values[index];
 }
 
-/* ---- formatting -------------------------------------------------------------------------------- */
+/* ---- formatting ------------------------------------------------------------------------------ */
 
 /* 15 digits are what every decimal survives in a double; zeros behind the point say nothing. */
 static void decimal(double number, char text[KNOB_TEXT_BYTES]) {
@@ -269,8 +271,8 @@ static const struct unit *unit_for(const struct unit *units, double value) {
     return best;
 }
 
-/* A value that needs more than two decimals in a unit stays in a smaller one: 10,000 B must not become
- * 9.765625 KiB. */
+/* A value that needs more than two decimals in a unit stays in a smaller one: 10,000 B must not
+ * become 9.765625 KiB. */
 static const struct unit *short_unit(const struct unit *units, double value) {
     const struct unit *unit = unit_for(units, value);
     while (unit > units && fmod(value * 100, unit->factor) != 0)

@@ -1,8 +1,8 @@
 /* knob.h: settings that users, experiments and records share.
  *
  * A knob is one row of a const table. The table drives --help, `--set NAME=VALUE`, the checks of
- * experiment files, the records and `loopmark list`, so that a new knob is one line of data. Values are
- * doubles: exact for every count, byte size and nanosecond time in use. */
+ * experiment files, the records and `loopmark list`, so that a new knob is one line of data. Values
+ * are doubles: exact for every count, byte size and nanosecond time in use. */
 #ifndef LOOPMARK_KNOB_H
 #define LOOPMARK_KNOB_H
 
@@ -53,8 +53,8 @@ const struct knob *knob_at(const struct knob_values *values, size_t index);
 /* `index` (may be null) is written only when there is such a knob. Null: there is none. */
 const struct knob *knob_find(const struct knob_values *values, const char *name, size_t *index);
 
-/* Parses and checks one value without storing it. -EINVAL: `error` says what is wrong and what would be
- * right, without naming a place. */
+/* Parses and checks one value without storing it. -EINVAL: `error` says what is wrong and what
+ * would be right, without naming a place. */
 int knob_parse(const struct knob *knob, const char *text, double *value, struct error *error);
 
 /* Stores a value given as text. -ENOENT: no such knob (the message lists near names or all). */
@@ -66,13 +66,14 @@ void knob_set_number(struct knob_values *values, const char *name, double value)
 /* The value of a knob that must exist (CHECK). */
 double knob_get(const struct knob_values *values, const char *name);
 
-/* The value as users write it: "100 KiB", "20,000/s", "poisson". What it writes without separators is
- * accepted by knob_parse. */
+/* The value as users write it: "100 KiB", "20,000/s", "poisson". What it writes without separators
+ * is accepted by knob_parse. */
 #define KNOB_TEXT_BYTES 64
 void knob_format(const struct knob *knob, double value, char text[KNOB_TEXT_BYTES]);
 
-/* The value for labels, file names and command lines: no separators and no spaces, counts, bytes and
- * rates as plain numbers: "102400", "20000", "1.5s", "poisson". knob_parse takes it back exactly. */
+/* The value for labels, file names and command lines: no separators and no spaces, counts, bytes
+ * and rates as plain numbers: "102400", "20000", "1.5s", "poisson". knob_parse takes it back
+ * exactly. */
 void knob_format_plain(const struct knob *knob, double value, char text[KNOB_TEXT_BYTES]);
 
 #endif

@@ -1,5 +1,5 @@
-/* Any bytes as an experiment file, as a knob's value, as a rule and as an override: refused with words,
- * or taken and then consistent; never a crash. */
+/* Any bytes as an experiment file, as a knob's value, as a rule and as an override: refused with
+ * words, or taken and then consistent; never a crash. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

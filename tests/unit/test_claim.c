@@ -30,29 +30,30 @@ static void reads_every_form(void **state) {
         double low, high;
         int direction;
     } rules[] = {
-        {"throughput uvloop/asyncio between 2 and 4", CLAIM_METRIC_THROUGHPUT, CLAIM_RATIO, "uvloop",
-         "asyncio", "", "", 2, 4, 1},
+        {"throughput uvloop/asyncio between 2 and 4", CLAIM_METRIC_THROUGHPUT, CLAIM_RATIO,
+         "uvloop", "asyncio", "", "", 2, 4, 1},
         {"  p99   a/b\tat most 0.5 ", CLAIM_METRIC_P99, CLAIM_RATIO, "a", "b", "", "", 0, 0.5, -1},
         {"p50 a/b about 2.5 within 20 %", CLAIM_METRIC_P50, CLAIM_RATIO, "a", "b", "", "", 2, 3, 1},
-        {"p999 a/b about 0.5 within 50%", CLAIM_METRIC_P999, CLAIM_RATIO, "a", "b", "", "", 0.25, 0.75,
-         -1},
-        {"rss a/b about 1 within 5", CLAIM_METRIC_RSS, CLAIM_RATIO, "a", "b", "", "", 0.95, 1.05, 0},
-        {"throughput a/b at least 1 where idle_connections:900", CLAIM_METRIC_THROUGHPUT, CLAIM_RATIO, "a",
-         "b", "", "idle_connections:900", 1, INFINITY, 1},
-        {"throughput epoll at least 50k", CLAIM_METRIC_THROUGHPUT, CLAIM_ABSOLUTE, "epoll", "", "", "",
-         50000, INFINITY, 0},
-        {"p99 epoll at most 1ms where connections:3  size_bytes:1024", CLAIM_METRIC_P99, CLAIM_ABSOLUTE,
-         "epoll", "", "", "connections:3 size_bytes:1024", 0, 1e6, 0},
-        {"cpu_per_request epoll at most 5us", CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_ABSOLUTE, "epoll", "", "",
-         "", 0, 5, 0},
-        {"rss epoll between 1MiB and 2MiB", CLAIM_METRIC_RSS, CLAIM_ABSOLUTE, "epoll", "", "", "", 1048576,
-         2097152, 0},
-        {"cpu_per_request select grows over idle_connections", CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_GROWTH,
-         "select", "", "idle_connections", "", 1, INFINITY, 1},
-        {"cpu_per_request select grows by at least 2 over n where a:1", CLAIM_METRIC_CPU_PER_REQUEST,
-         CLAIM_GROWTH, "select", "", "n", "a:1", 2, INFINITY, 1},
-        {"cpu_per_request epoll flat within 15 % over n", CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_GROWTH,
-         "epoll", "", "n", "", 0.85, 1.15, 0},
+        {"p999 a/b about 0.5 within 50%", CLAIM_METRIC_P999, CLAIM_RATIO, "a", "b", "", "", 0.25,
+         0.75, -1},
+        {"rss a/b about 1 within 5", CLAIM_METRIC_RSS, CLAIM_RATIO, "a", "b", "", "", 0.95, 1.05,
+         0},
+        {"throughput a/b at least 1 where idle_connections:900", CLAIM_METRIC_THROUGHPUT,
+         CLAIM_RATIO, "a", "b", "", "idle_connections:900", 1, INFINITY, 1},
+        {"throughput epoll at least 50k", CLAIM_METRIC_THROUGHPUT, CLAIM_ABSOLUTE, "epoll", "", "",
+         "", 50000, INFINITY, 0},
+        {"p99 epoll at most 1ms where connections:3  size_bytes:1024", CLAIM_METRIC_P99,
+         CLAIM_ABSOLUTE, "epoll", "", "", "connections:3 size_bytes:1024", 0, 1e6, 0},
+        {"cpu_per_request epoll at most 5us", CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_ABSOLUTE, "epoll",
+         "", "", "", 0, 5, 0},
+        {"rss epoll between 1MiB and 2MiB", CLAIM_METRIC_RSS, CLAIM_ABSOLUTE, "epoll", "", "", "",
+         1048576, 2097152, 0},
+        {"cpu_per_request select grows over idle_connections", CLAIM_METRIC_CPU_PER_REQUEST,
+         CLAIM_GROWTH, "select", "", "idle_connections", "", 1, INFINITY, 1},
+        {"cpu_per_request select grows by at least 2 over n where a:1",
+         CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_GROWTH, "select", "", "n", "a:1", 2, INFINITY, 1},
+        {"cpu_per_request epoll flat within 15 % over n", CLAIM_METRIC_CPU_PER_REQUEST,
+         CLAIM_GROWTH, "epoll", "", "n", "", 0.85, 1.15, 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rules); i++) {
         struct claim_rule rule = parsed(rules[i].text);
@@ -183,7 +184,8 @@ static void judges_every_position(void **state) {
             .bounded = true, .estimate = at->low, .low = at->low, .high = at->high};
         enum claim_verdict verdict = claim_judge(&rule, &evidence);
         if (verdict != at->verdict)
-            fail_msg("%s at %g to %g: %s", at->rule, at->low, at->high, claim_verdict_name(verdict));
+            fail_msg("%s at %g to %g: %s", at->rule, at->low, at->high,
+                     claim_verdict_name(verdict));
         assert_non_null(claim_verdict_words(&rule, &evidence));
     }
 }
@@ -224,9 +226,12 @@ static void names_every_verdict(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_every_form),         cmocka_unit_test(refuses_everything_else),
-        cmocka_unit_test(says_what_would_be_right), cmocka_unit_test(judges_every_position),
-        cmocka_unit_test(shows_nothing_without_evidence), cmocka_unit_test(names_every_verdict),
+        cmocka_unit_test(reads_every_form),
+        cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(says_what_would_be_right),
+        cmocka_unit_test(judges_every_position),
+        cmocka_unit_test(shows_nothing_without_evidence),
+        cmocka_unit_test(names_every_verdict),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
-/* Experiment files: what is read, what each bad example in tests/data/experiments is refused with (its
- * first line says so), and that the experiments that come with the project are sound. Run from the
- * checkout's root. */
+/* Experiment files: what is read, what each bad example in tests/data/experiments is refused with
+ * (its first line says so), and that the experiments that come with the project are sound. Run from
+ * the checkout's root. */
 #include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -18,33 +18,32 @@
 #define BAD_EXAMPLES "tests/data/experiments"
 #define EXPERIMENTS "harness/experiments"
 
-static const char full[] =
-    "\xEF\xBB\xBF; a comment\n"
-    "[claim A1]                     ; sections come in any order\n"
-    "says = twice\n"
-    "rule = throughput mine/epoll at least 2 where connections:3\n"
-    "[experiment]\r\n"
-    "question = Is it fast:\n"
-    "   and is it = good?   ; goes on\n"
-    "# another comment\n"
-    "workload = echo\n"
-    "server = select, mine, epoll, other\n"
-    "measure = capacity\n"
-    "vary.connections = 3, 1500\n"
-    "vary.size_bytes = 100KiB,\n"
-    "                  10\n"
-    "set.duration = 2s\n"
-    "repetitions = 10\n"
-    "headline = connections:3 size_bytes:10, connections:1500\n"
-    "headline_repetitions = 8\n"
-    "headline.duration = 250ms\n"
-    "exclude = server:select connections:1500 because select is too small\n"
-    "[server mine]\n"
-    "command = ./mine --listen {listen} --size {size_bytes}\n"
-    "needs = ./mine, python:uvloop\n"
-    "version_command = ./mine --version\n"
-    "[server other]\n"
-    "loop = libuv\n";
+static const char full[] = "\xEF\xBB\xBF; a comment\n"
+                           "[claim A1]                     ; sections come in any order\n"
+                           "says = twice\n"
+                           "rule = throughput mine/epoll at least 2 where connections:3\n"
+                           "[experiment]\r\n"
+                           "question = Is it fast:\n"
+                           "   and is it = good?   ; goes on\n"
+                           "# another comment\n"
+                           "workload = echo\n"
+                           "server = select, mine, epoll, other\n"
+                           "measure = capacity\n"
+                           "vary.connections = 3, 1500\n"
+                           "vary.size_bytes = 100KiB,\n"
+                           "                  10\n"
+                           "set.duration = 2s\n"
+                           "repetitions = 10\n"
+                           "headline = connections:3 size_bytes:10, connections:1500\n"
+                           "headline_repetitions = 8\n"
+                           "headline.duration = 250ms\n"
+                           "exclude = server:select connections:1500 because select is too small\n"
+                           "[server mine]\n"
+                           "command = ./mine --listen {listen} --size {size_bytes}\n"
+                           "needs = ./mine, python:uvloop\n"
+                           "version_command = ./mine --version\n"
+                           "[server other]\n"
+                           "loop = libuv\n";
 
 static struct experiment *parsed(const char *text) {
     struct experiment *experiment = NULL;
@@ -269,15 +268,18 @@ static void finds_by_stem_and_path(void **state) {
     assert_int_equal(experiment_find(EXPERIMENTS, "loop-echo", &experiment, &error), 0);
     assert_string_equal(experiment->name, "loop-echo");
     experiment_free(experiment);
-    assert_int_equal(experiment_find("nowhere", EXPERIMENTS "/loop-echo.ini", &experiment, &error), 0);
+    assert_int_equal(experiment_find("nowhere", EXPERIMENTS "/loop-echo.ini", &experiment, &error),
+                     0);
     experiment_free(experiment);
     assert_int_equal(experiment_find(EXPERIMENTS, "loop-ecko", &experiment, &error), -ENOENT);
-    assert_non_null(strstr(error.text, "no experiment is called 'loop-ecko'; there are: loop-echo"));
+    assert_non_null(
+        strstr(error.text, "no experiment is called 'loop-ecko'; there are: loop-echo"));
     assert_int_equal(experiment_find("nowhere", "loop-echo", &experiment, &error), -ENOENT);
     assert_int_equal(experiment_read(EXPERIMENTS, &experiment, &error), -EIO);
 }
 
-/* What comes with the project can be read, and `make bench` measures no longer than four minutes. */
+/* What comes with the project can be read, and `make bench` measures no longer than four minutes.
+ * */
 static void own_experiments_are_sound(void **state) {
     (void)state;
     char **stems;

@@ -38,15 +38,32 @@ static const struct knob *named(const char *name) {
 static void takes_values_with_units(void **state) {
     (void)state;
     static const struct example good[] = {
-        {"count", "100", 100},          {"count", "10k", 10000},       {"count", "1.5k", 1500},
-        {"count", "2M", 2e6},           {"size_bytes", "1024", 1024},  {"size_bytes", "7B", 7},
-        {"size_bytes", "100KiB", 102400}, {"size_bytes", "1.5MiB", 1572864},
-        {"size_bytes", "1GiB", 1073741824}, {"delay", "300us", 300000}, {"delay", "300µs", 300000},
-        {"delay", "1.5s", 1.5e9},       {"delay", "2min", 120e9},      {"delay", "1h", 3600e9},
-        {"delay", "7ns", 7},            {"delay", "0.1s", 1e8},        {"delay", "16.384us", 16384},
-        {"delay", "0", 0},              {"delay", "4.35ms", 4350000},  {"pace", "20000", 20000},
-        {"pace", "20k", 20000},         {"pace", "20000/s", 20000},    {"pace", "0.5", 0.5},
-        {"pace", "0.5/s", 0.5},         {"verbose", "yes", 1},         {"verbose", "no", 0},
+        {"count", "100", 100},
+        {"count", "10k", 10000},
+        {"count", "1.5k", 1500},
+        {"count", "2M", 2e6},
+        {"size_bytes", "1024", 1024},
+        {"size_bytes", "7B", 7},
+        {"size_bytes", "100KiB", 102400},
+        {"size_bytes", "1.5MiB", 1572864},
+        {"size_bytes", "1GiB", 1073741824},
+        {"delay", "300us", 300000},
+        {"delay", "300µs", 300000},
+        {"delay", "1.5s", 1.5e9},
+        {"delay", "2min", 120e9},
+        {"delay", "1h", 3600e9},
+        {"delay", "7ns", 7},
+        {"delay", "0.1s", 1e8},
+        {"delay", "16.384us", 16384},
+        {"delay", "0", 0},
+        {"delay", "4.35ms", 4350000},
+        {"pace", "20000", 20000},
+        {"pace", "20k", 20000},
+        {"pace", "20000/s", 20000},
+        {"pace", "0.5", 0.5},
+        {"pace", "0.5/s", 0.5},
+        {"verbose", "yes", 1},
+        {"verbose", "no", 0},
         {"colour", "green", 1},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(good); i++) {
@@ -62,17 +79,39 @@ static void takes_values_with_units(void **state) {
 static void refuses_everything_else(void **state) {
     (void)state;
     static const struct example bad[] = {
-        {"count", "", 0},          {"count", "0", 0},         {"count", "-5", 0},
-        {"count", "+5", 0},        {"count", " 5", 0},        {"count", "5 ", 0},
-        {"count", "5x", 0},        {"count", "0x10", 0},      {"count", "1e3", 0},
-        {"count", "inf", 0},       {"count", "nan", 0},       {"count", "1.5", 0},
-        {"count", "1.", 0},        {"count", ".5k", 0},       {"count", "1,000", 0},
-        {"count", "1.2.3", 0},     {"count", "5ms", 0},       {"count", "2000000000", 0},
-        {"count", "0.0", 0},       {"size_bytes", "1KB", 0},  {"size_bytes", "1k", 0},
-        {"size_bytes", "0.3", 0},  {"size_bytes", "1kib", 0}, {"delay", "500", 0},
-        {"delay", "0.5ns", 0},     {"delay", "5S", 0},        {"delay", "2h", 0},
-        {"delay", "0x", 0},        {"pace", "20/min", 0},     {"verbose", "1", 0},
-        {"verbose", "Yes", 0},     {"verbose", "", 0},        {"colour", "blue", 0},
+        {"count", "", 0},
+        {"count", "0", 0},
+        {"count", "-5", 0},
+        {"count", "+5", 0},
+        {"count", " 5", 0},
+        {"count", "5 ", 0},
+        {"count", "5x", 0},
+        {"count", "0x10", 0},
+        {"count", "1e3", 0},
+        {"count", "inf", 0},
+        {"count", "nan", 0},
+        {"count", "1.5", 0},
+        {"count", "1.", 0},
+        {"count", ".5k", 0},
+        {"count", "1,000", 0},
+        {"count", "1.2.3", 0},
+        {"count", "5ms", 0},
+        {"count", "2000000000", 0},
+        {"count", "0.0", 0},
+        {"size_bytes", "1KB", 0},
+        {"size_bytes", "1k", 0},
+        {"size_bytes", "0.3", 0},
+        {"size_bytes", "1kib", 0},
+        {"delay", "500", 0},
+        {"delay", "0.5ns", 0},
+        {"delay", "5S", 0},
+        {"delay", "2h", 0},
+        {"delay", "0x", 0},
+        {"pace", "20/min", 0},
+        {"verbose", "1", 0},
+        {"verbose", "Yes", 0},
+        {"verbose", "", 0},
+        {"colour", "blue", 0},
         {"count", "99999999999999999999999999999999999999999999999999999999999999999999", 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
@@ -104,13 +143,21 @@ static void says_what_would_be_right(void **state) {
 static void writes_for_people(void **state) {
     (void)state;
     static const struct example expected[] = {
-        {"count", "999", 999},            {"count", "1,000", 1000},
-        {"count", "1,234,567", 1234567},  {"size_bytes", "100 KiB", 102400},
-        {"size_bytes", "10,000 B", 10000}, {"size_bytes", "1.5 MiB", 1572864},
-        {"size_bytes", "0 B", 0},         {"delay", "1.5 s", 1.5e9},
-        {"delay", "300 us", 300000},      {"delay", "1,234,567 ns", 1234567},
-        {"delay", "12,345 us", 12345000}, {"delay", "500 ms", 5e8},        {"pace", "20,000/s", 20000},
-        {"pace", "0.5/s", 0.5},           {"verbose", "yes", 1},
+        {"count", "999", 999},
+        {"count", "1,000", 1000},
+        {"count", "1,234,567", 1234567},
+        {"size_bytes", "100 KiB", 102400},
+        {"size_bytes", "10,000 B", 10000},
+        {"size_bytes", "1.5 MiB", 1572864},
+        {"size_bytes", "0 B", 0},
+        {"delay", "1.5 s", 1.5e9},
+        {"delay", "300 us", 300000},
+        {"delay", "1,234,567 ns", 1234567},
+        {"delay", "12,345 us", 12345000},
+        {"delay", "500 ms", 5e8},
+        {"pace", "20,000/s", 20000},
+        {"pace", "0.5/s", 0.5},
+        {"verbose", "yes", 1},
         {"colour", "red", 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(expected); i++) {
@@ -123,9 +170,10 @@ static void writes_for_people(void **state) {
 static void writes_plainly(void **state) {
     (void)state;
     static const struct example expected[] = {
-        {"count", "60000", 60000},   {"size_bytes", "102400", 102400}, {"delay", "1.5s", 1.5e9},
-        {"delay", "1234567ns", 1234567}, {"pace", "20000", 20000},     {"pace", "0.25", 0.25},
-        {"verbose", "no", 0},        {"colour", "green", 1},
+        {"count", "60000", 60000}, {"size_bytes", "102400", 102400},
+        {"delay", "1.5s", 1.5e9},  {"delay", "1234567ns", 1234567},
+        {"pace", "20000", 20000},  {"pace", "0.25", 0.25},
+        {"verbose", "no", 0},      {"colour", "green", 1},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(expected); i++) {
         char text[KNOB_TEXT_BYTES];
@@ -218,10 +266,10 @@ static void load_knobs_are_sound(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_values_with_units), cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(takes_values_with_units),  cmocka_unit_test(refuses_everything_else),
         cmocka_unit_test(says_what_would_be_right), cmocka_unit_test(writes_for_people),
-        cmocka_unit_test(writes_plainly),          cmocka_unit_test(reads_what_it_wrote),
-        cmocka_unit_test(holds_two_tables),        cmocka_unit_test(load_knobs_are_sound),
+        cmocka_unit_test(writes_plainly),           cmocka_unit_test(reads_what_it_wrote),
+        cmocka_unit_test(holds_two_tables),         cmocka_unit_test(load_knobs_are_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
