@@ -145,6 +145,7 @@ $(BUILD)/info: setup
 	$(call when_changed,printf '%s\n' \
 	    "'-DLOOPMARK_REVISION=\"$$(git describe --always --dirty --abbrev=12 --exclude '*')\"'" \
 	    "'-DLOOPMARK_COMPILER=\"$$($(CC) --version | head -n 1)\"'" \
+	    "'-DLOOPMARK_SOURCE_DIR=\"$(CURDIR)\"'" \
 	    "'-DLOOPMARK_FLAGS=\"$(strip $(CFLAGS) $(SANITIZE_$(SAN)))\"'")
 
 INFORMED := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l build_info.h $(SOURCES)))

@@ -1,6 +1,6 @@
 /* build_info.h: what this program was built from and how, for records and --version.
  *
- * The Makefile defines the three strings for the files that include this header, and compiles those
+ * The Makefile defines the strings for the files that include this header, and compiles those
  * again when the revision changes. A build without the Makefile knows none of them. */
 #ifndef LOOPMARK_BUILD_INFO_H
 #define LOOPMARK_BUILD_INFO_H
@@ -13,6 +13,9 @@
 #endif
 #ifndef LOOPMARK_FLAGS
 #define LOOPMARK_FLAGS "unknown" /* optimisation and sanitizers: "-O2 -g" */
+#endif
+#ifndef LOOPMARK_SOURCE_DIR
+#define LOOPMARK_SOURCE_DIR "." /* the checkout it was built in */
 #endif
 
 #endif

@@ -21,7 +21,8 @@ struct command {
     const char *name;
     const char *summary;
     const char *help; /* with examples */
-    /* Gets its own name as argv[0]. Returns an exit code; `error` is printed by main when filled. */
+    /* Gets its own name as argv[0]. Returns an exit code; `error` is printed by main when filled.
+     */
     int (*run)(int argc, char **argv, struct error *error);
 };
 
@@ -31,7 +32,8 @@ extern const struct command command_list, command_serve, command_load, command_r
 /* Prints the help of `command`: to stdout, when asked for. */
 void command_print_help(const struct command *command, FILE *stream);
 
-/* Exit code for a negative errno of reading input: usage for what the user gave, failure otherwise. */
+/* Exit code for a negative errno of reading input: usage for what the user gave, failure otherwise.
+ */
 int command_exit_code(int failure);
 
 #endif

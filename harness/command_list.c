@@ -110,8 +110,7 @@ static void list_experiment(json_t *experiments, json_t *claims, const char *dir
         return;
     }
     bool available = any_can_run(experiment, &reason);
-    json_array_append_new(experiments,
-                          entry(stem, available, reason.text, experiment->question));
+    json_array_append_new(experiments, entry(stem, available, reason.text, experiment->question));
     for (size_t i = 0; i < experiment->claim_count; i++) {
         const struct claim *claim = &experiment->claims[i];
         json_t *object = entry(claim->name, available, reason.text, claim->says);
@@ -142,7 +141,7 @@ static int collect(json_t *all, struct error *error) {
     return 0;
 }
 
-/* ---- the text ------------------------------------------------------------------------------------------ */
+/* ---- the text -------------------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *object, const char *key) {
     const char *text = json_string_value(json_object_get(object, key));

@@ -61,15 +61,24 @@ struct options {
 
 /* Options that are short for a knob. */
 static const struct option long_options[] = {
-    {"connections", required_argument, NULL, 'c'}, {"threads", required_argument, NULL, 't'},
-    {"duration", required_argument, NULL, 'd'},    {"requests", required_argument, NULL, 'n'},
-    {"rate", required_argument, NULL, 'r'},        {"arrivals", required_argument, NULL, 'a'},
-    {"warmup", required_argument, NULL, 'w'},      {"timeout", required_argument, NULL, 'T'},
-    {"set", required_argument, NULL, 's'},         {"verify", no_argument, NULL, 'v'},
-    {"seed", required_argument, NULL, 'S'},        {"pid", required_argument, NULL, 'p'},
-    {"cpus", required_argument, NULL, 'C'},        {"no-spin", no_argument, NULL, 'N'},
-    {"json", no_argument, NULL, 'j'},              {"hgrm", required_argument, NULL, 'H'},
-    {"quiet", no_argument, NULL, 'q'},             {NULL, 0, NULL, 0},
+    {"connections", required_argument, NULL, 'c'},
+    {"threads", required_argument, NULL, 't'},
+    {"duration", required_argument, NULL, 'd'},
+    {"requests", required_argument, NULL, 'n'},
+    {"rate", required_argument, NULL, 'r'},
+    {"arrivals", required_argument, NULL, 'a'},
+    {"warmup", required_argument, NULL, 'w'},
+    {"timeout", required_argument, NULL, 'T'},
+    {"set", required_argument, NULL, 's'},
+    {"verify", no_argument, NULL, 'v'},
+    {"seed", required_argument, NULL, 'S'},
+    {"pid", required_argument, NULL, 'p'},
+    {"cpus", required_argument, NULL, 'C'},
+    {"no-spin", no_argument, NULL, 'N'},
+    {"json", no_argument, NULL, 'j'},
+    {"hgrm", required_argument, NULL, 'H'},
+    {"quiet", no_argument, NULL, 'q'},
+    {NULL, 0, NULL, 0},
 };
 
 static const struct {
@@ -80,7 +89,7 @@ static const struct {
     {'a', "arrivals"},    {'w', "warmup"},  {'T', "timeout"},
 };
 
-/* ---- reading the command line -------------------------------------------------------------------- */
+/* ---- reading the command line ---------------------------------------------------------------- */
 
 static int parse_count(const char *text, const char *what, double most, uint64_t *count,
                        struct error *error) {
@@ -106,24 +115,40 @@ static int take_option(struct options *options, int option, const char *text, st
     uint64_t number;
     int failure = 0;
     switch (option) {
-    case 'n': return parse_count(text, "requests", 1e12, &plan->requests, error);
-    case 'S': return parse_count(text, "seed", 1e15, &plan->seed, error);
+    case 'n':
+        return parse_count(text, "requests", 1e12, &plan->requests, error);
+    case 'S':
+        return parse_count(text, "seed", 1e15, &plan->seed, error);
     case 'p':
         failure = parse_count(text, "pid", 4194304, &number, error);
         plan->server_pid = failure ? 0 : (pid_t)number;
         return failure;
-    case 's': return knob_set_pair(&plan->knobs, text, error);
-    case 'C': return cpu_list_parse(text, &plan->cpus, error);
-    case 'v': plan->verify = true; return 0;
-    case 'N': plan->no_spin = true; return 0;
-    case 'j': options->json = true; return 0;
-    case 'q': options->quiet = true; return 0;
-    case 'H': options->hgrm_path = text; return 0;
-    default: return set_knob_option(plan, option, text, error);
+    case 's':
+        return knob_set_pair(&plan->knobs, text, error);
+    case 'C':
+        return cpu_list_parse(text, &plan->cpus, error);
+    case 'v':
+        plan->verify = true;
+        return 0;
+    case 'N':
+        plan->no_spin = true;
+        return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    case 'q':
+        options->quiet = true;
+        return 0;
+    case 'H':
+        options->hgrm_path = text;
+        return 0;
+    default:
+        return set_knob_option(plan, option, text, error);
     }
 }
 
-/* The URL comes first in meaning, though it may stand anywhere: it decides which knobs there are. */
+/* The URL comes first in meaning, though it may stand anywhere: it decides which knobs there are.
+ */
 static int find_url(struct options *options, int argc, char **argv, struct error *error) {
     struct load_plan *plan = &options->plan;
     while (getopt_long(argc, argv, "c:t:d:n:q", long_options, NULL) != -1)
@@ -163,7 +188,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     return check_plan(plan, error);
 }
 
-/* ---- while it runs ------------------------------------------------------------------------------------ */
+/* ---- while it runs --------------------------------------------------------------------------- */
 
 static void show_progress(struct progress *progress, const struct load_plan *plan,
                           const struct load_result *result, uint64_t since_ns) {
@@ -179,7 +204,8 @@ static void show_progress(struct progress *progress, const struct load_plan *pla
         return;
     }
     const struct load_interval *last = &result->intervals[count - 1];
-    progress_status(progress, "%.0f s: %s, p50 %s, p99 %s, %llu errors%s", (double)last->at_ns / 1e9,
+    progress_status(progress, "%.0f s: %s, p50 %s, p99 %s, %llu errors%s",
+                    (double)last->at_ns / 1e9,
                     units_rate((double)last->requests * 1e9 / (double)last->length_ns, rate),
                     units_time(last->p50_ns ? (double)last->p50_ns : NAN, p50),
                     units_time(last->p99_ns ? (double)last->p99_ns : NAN, p99),
@@ -199,7 +225,7 @@ static void wait_for_end(struct load *load, const struct options *options) {
     progress_end(&progress);
 }
 
-/* ---- afterwards ------------------------------------------------------------------------------------------ */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
 static void print_latency(const char *name, const struct histogram *histogram) {
     static const double quantiles[] = {0.5, 0.9, 0.95, 0.99, 0.999, 0.9999};
@@ -226,8 +252,8 @@ static void print_p99_interval(const struct histogram *histogram) {
 
 static void print_rate(const struct load_plan *plan, const struct load_result *result) {
     char rate[UNITS_TEXT_BYTES], count[UNITS_TEXT_BYTES], length[UNITS_TEXT_BYTES];
-    printf("%s, %u connections, %s after %s of warm-up\n", plan->workload->name, result->connections,
-           units_duration((double)result->window_ns, length),
+    printf("%s, %u connections, %s after %s of warm-up\n", plan->workload->name,
+           result->connections, units_duration((double)result->window_ns, length),
            units_duration(knob_get(&plan->knobs, "warmup"), rate));
     if (result->open_loop)
         printf("  open loop: %.1f requests/s sent of %.1f/s due (%s)\n", result->achieved_rate,
@@ -258,7 +284,8 @@ static void print_result(const struct load_plan *plan, const struct load_result 
     static const char *const words[] = {
         [BOUND_NONE] = "",
         [BOUND_SERVER] = " (the server is saturated: this is its capacity)",
-        [BOUND_CO_LIMITED] = " (generator and server both saturated: a lower bound of its capacity)",
+        [BOUND_CO_LIMITED] =
+            " (generator and server both saturated: a lower bound of its capacity)",
         [BOUND_LATENCY] = " (neither side is saturated: round trips of so many connections)",
         [BOUND_GENERATOR] = "",
     };

@@ -44,7 +44,7 @@ static const char help[] =
     "  loopmark run --headline all\n"
     "  loopmark run ./my-experiment.ini --out /tmp/mine --server-cpus 2 --generator-cpus 3\n"
     "\n"
-    "exit codes: 0 ok, 1 a server, a load or the tool failed, 2 usage, 5 nothing valid was measured,\n"
+    "exit codes: 0 ok, 1 a server, a load or the tool failed, 2 usage, 5 nothing valid measured,\n"
     "            130 interrupted\n";
 
 enum { EXPERIMENTS_MOST = 64, OVERRIDES_MOST = 32 };
@@ -61,15 +61,21 @@ struct options {
 };
 
 static const struct option long_options[] = {
-    {"headline", no_argument, NULL, 'H'},          {"smoke", no_argument, NULL, 'S'},
-    {"set", required_argument, NULL, 's'},         {"repetitions", required_argument, NULL, 'r'},
-    {"seed", required_argument, NULL, 'e'},        {"out", required_argument, NULL, 'o'},
-    {"server-cpus", required_argument, NULL, 'C'}, {"generator-cpus", required_argument, NULL, 'G'},
-    {"json", no_argument, NULL, 'j'},              {"no-plots", no_argument, NULL, 'P'},
-    {"quiet", no_argument, NULL, 'q'},             {NULL, 0, NULL, 0},
+    {"headline", no_argument, NULL, 'H'},
+    {"smoke", no_argument, NULL, 'S'},
+    {"set", required_argument, NULL, 's'},
+    {"repetitions", required_argument, NULL, 'r'},
+    {"seed", required_argument, NULL, 'e'},
+    {"out", required_argument, NULL, 'o'},
+    {"server-cpus", required_argument, NULL, 'C'},
+    {"generator-cpus", required_argument, NULL, 'G'},
+    {"json", no_argument, NULL, 'j'},
+    {"no-plots", no_argument, NULL, 'P'},
+    {"quiet", no_argument, NULL, 'q'},
+    {NULL, 0, NULL, 0},
 };
 
-/* ---- reading the command line --------------------------------------------------------------------- */
+/* ---- reading the command line ---------------------------------------------------------------- */
 
 static int parse_number(const char *text, const char *what, double most, double *value,
                         struct error *error) {
@@ -80,12 +86,15 @@ static int parse_number(const char *text, const char *what, double most, double 
     return 0;
 }
 
-static int take_option(struct options *options, int option, const char *text,
-                       struct error *error) {
+static int take_option(struct options *options, int option, const char *text, struct error *error) {
     double number;
     switch (option) {
-    case 'H': options->plan.scope = SCOPE_HEADLINE; return 0;
-    case 'S': options->plan.scope = SCOPE_SMOKE; return 0;
+    case 'H':
+        options->plan.scope = SCOPE_HEADLINE;
+        return 0;
+    case 'S':
+        options->plan.scope = SCOPE_SMOKE;
+        return 0;
     case 's':
         if (options->override_count == OVERRIDES_MOST)
             return error_set(error, -EINVAL, "at most %d --set", OVERRIDES_MOST);
@@ -101,13 +110,26 @@ static int take_option(struct options *options, int option, const char *text,
             return -EINVAL;
         options->plan.seed = (uint64_t)number;
         return 0;
-    case 'o': options->out = text; return 0;
-    case 'C': options->server_cpus = text; return 0;
-    case 'G': options->generator_cpus = text; return 0;
-    case 'j': options->json = true; return 0;
-    case 'P': options->no_plots = true; return 0;
-    case 'q': options->plan.quiet = true; return 0;
-    default: return -EINVAL; /* getopt has said what is wrong */
+    case 'o':
+        options->out = text;
+        return 0;
+    case 'C':
+        options->server_cpus = text;
+        return 0;
+    case 'G':
+        options->generator_cpus = text;
+        return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    case 'P':
+        options->no_plots = true;
+        return 0;
+    case 'q':
+        options->plan.quiet = true;
+        return 0;
+    default:
+        return -EINVAL; /* getopt has said what is wrong */
     }
 }
 
@@ -136,7 +158,8 @@ static int add_all_experiments(struct options *options, struct error *error) {
     return failure;
 }
 
-/* An override must fit every experiment of the run: one that fits none of them is a typing error. */
+/* An override must fit every experiment of the run: one that fits none of them is a typing error.
+ */
 static int apply_overrides(struct options *options, struct error *error) {
     for (size_t i = 0; i < options->plan.experiment_count; i++) {
         for (size_t k = 0; k < options->override_count; k++)
@@ -201,7 +224,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     return choose_directory(options, error);
 }
 
-/* ---- afterwards --------------------------------------------------------------------------------------- */
+/* ---- afterwards ------------------------------------------------------------------------------ */
 
 /* results/latest -> the newest run; replaced in one step. Only for runs that lie in results/. */
 static void point_latest(const struct options *options) {

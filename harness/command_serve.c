@@ -36,8 +36,8 @@ struct options {
 };
 
 static const struct option long_options[] = {
-    {"loop", required_argument, NULL, 'l'},   {"workload", required_argument, NULL, 'w'},
-    {"listen", required_argument, NULL, 'a'}, {"set", required_argument, NULL, 's'},
+    {"loop", required_argument, NULL, 'l'},       {"workload", required_argument, NULL, 'w'},
+    {"listen", required_argument, NULL, 'a'},     {"set", required_argument, NULL, 's'},
     {"control-fd", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
 };
 
@@ -52,7 +52,8 @@ static int set_server_knobs(struct options *options, int argc, char **argv, stru
         const struct knob *knob = knob_find(&options->knobs, name, NULL);
         if (knob && knob->side != KNOB_SERVER)
             return error_set(error, -EINVAL,
-                             "knob %s belongs to the client: give it to `loopmark load`", knob->name);
+                             "knob %s belongs to the client: give it to `loopmark load`",
+                             knob->name);
         failure = knob_set_pair(&options->knobs, optarg, error);
     }
     return failure;
@@ -63,12 +64,22 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     *options = (struct options){.control_fd = -1};
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (option) {
-        case 'l': options->loop = optarg; break;
-        case 'w': options->workload = optarg; break;
-        case 'a': options->listen = optarg; break;
-        case 'c': options->control_fd = (int)strtol(optarg, NULL, 10); break;
-        case 's': break; /* after the workload is known */
-        default: return -EINVAL; /* getopt has said what is wrong */
+        case 'l':
+            options->loop = optarg;
+            break;
+        case 'w':
+            options->workload = optarg;
+            break;
+        case 'a':
+            options->listen = optarg;
+            break;
+        case 'c':
+            options->control_fd = (int)strtol(optarg, NULL, 10);
+            break;
+        case 's':
+            break; /* after the workload is known */
+        default:
+            return -EINVAL; /* getopt has said what is wrong */
         }
     }
     if (optind < argc)
@@ -82,7 +93,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     return set_server_knobs(options, argc, argv, error);
 }
 
-/* ---- running ---------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 struct stop_signals {
     struct watch watch;
@@ -129,8 +140,8 @@ static int serve(struct loop *loop, const struct options *options, struct error 
         return error_set(error, failure, "cannot watch for signals: %s", strerror(-failure));
     if (options->control_fd >= 0 && control_start(loop, options->control_fd, &control))
         return error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
-    failure = options->found->server->start(loop, &options->knobs, &options->address, &bound, &server,
-                                            error);
+    failure = options->found->server->start(loop, &options->knobs, &options->address, &bound,
+                                            &server, error);
     if (failure)
         return failure;
     endpoint_format(&bound, address);
@@ -141,7 +152,8 @@ static int serve(struct loop *loop, const struct options *options, struct error 
         error_set(error, failure, "the loop failed: %s", strerror(-failure));
     uint64_t refused = loop_counters(loop)->accept_refused;
     if (refused > 0)
-        fprintf(stderr, "%llu connections were refused: out of descriptors, or over what %s takes\n",
+        fprintf(stderr,
+                "%llu connections were refused: out of descriptors, or over what %s takes\n",
                 (unsigned long long)refused, options->loop);
     options->found->server->stop(server);
     if (control)

@@ -83,11 +83,11 @@ static void edge_due(struct timer *timer) {
 
 /* What was due in the window by the schedule's own count: Poisson arrivals have their own luck. */
 static void count_due(struct thread *thread) {
-    thread->due_count = thread->end_ns == UINT64_MAX
-                            ? thread->sent_count
-                            : schedule_count_between(&thread->schedule,
-                                                     thread->window_ns - thread->start_ns,
-                                                     thread->end_ns - thread->start_ns);
+    thread->due_count =
+        thread->end_ns == UINT64_MAX
+            ? thread->sent_count
+            : schedule_count_between(&thread->schedule, thread->window_ns - thread->start_ns,
+                                     thread->end_ns - thread->start_ns);
 }
 
 static void drain_is_over(struct timer *timer) {
@@ -148,7 +148,8 @@ static int set_up(struct thread *thread, struct error *error) {
         slot->retry.on_due = connections_on_retry;
         slot->asked = calloc(crew->in_flight, sizeof *slot->asked);
         if (!slot->asked)
-            return error_set(error, -ENOMEM, "out of memory for %u connections", thread->slot_count);
+            return error_set(error, -ENOMEM, "out of memory for %u connections",
+                             thread->slot_count);
     }
     thread->due.on_due = requests_on_due;
     thread->mark.on_due = mark_due;

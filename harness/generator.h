@@ -1,8 +1,9 @@
 /* generator.h: the threads that make a load; shared by the generator_*.c files only.
  *
- * One thread owns one loop, its share of the connections and its part of the schedule. A request is due
- * by the schedule alone; it leaves on the connection idle longest, or, when none is idle, as soon as one
- * is. Its response time counts from when it was due, so a stalled server cannot hide its stall.
+ * One thread owns one loop, its share of the connections and its part of the schedule. A request is
+ * due by the schedule alone; it leaves on the connection idle longest, or, when none is idle, as
+ * soon as one is. Its response time counts from when it was due, so a stalled server cannot hide
+ * its stall.
  *
  * Phases: connect everything -> warm-up -> window -> drain -> over.
  *
@@ -61,7 +62,7 @@ struct thread {
     uint64_t start_ns, window_ns, end_ns; /* absolute: start, planned window's start and end */
     uint64_t opened_ns, closed_ns;        /* when the window really began and ended */
     struct schedule schedule;
-    uint64_t quota;                       /* requests left to measure (-n); 0 with no_quota */
+    uint64_t quota; /* requests left to measure (-n); 0 with no_quota */
     bool has_quota;
     struct timer due, mark, edge, scan, interval_end;
     uint64_t none_open_since_ns;
@@ -90,16 +91,17 @@ struct crew {
     pthread_barrier_t barrier;
     uint64_t start_ns;
     atomic_bool failed;
-    pthread_mutex_t lock;         /* of failure, and the interval being put together */
+    pthread_mutex_t lock; /* of failure, and the interval being put together */
     struct histogram interval;
     uint64_t interval_requests, interval_errors;
-    uint32_t interval_threads;    /* that have added theirs */
-    uint32_t measuring_threads;   /* in their window */
+    uint32_t interval_threads;  /* that have added theirs */
+    uint32_t measuring_threads; /* in their window */
 };
 
 /* ---- generator.c */
-void generator_fail(struct thread *thread, const char *what); /* ends the load, with what as the reason */
-void generator_begin_drain(struct thread *thread);            /* no effect outside the window */
+void generator_fail(struct thread *thread,
+                    const char *what);             /* ends the load, with what as the reason */
+void generator_begin_drain(struct thread *thread); /* no effect outside the window */
 void generator_stop_early(struct thread *thread);
 void *generator_thread(void *thread);
 
@@ -107,12 +109,14 @@ void *generator_thread(void *thread);
 extern const struct client_events generator_events;
 void requests_make_available(struct slot *slot, uint64_t now_ns);
 void requests_make_unavailable(struct slot *slot);
-void requests_ask_all(struct slot *slot, uint64_t now_ns); /* closed loop: as many as may be in flight */
-/* Open loop: sends what is due as far as connections take it. Ends the drain when nothing is left. */
+void requests_ask_all(struct slot *slot,
+                      uint64_t now_ns); /* closed loop: as many as may be in flight */
+/* Open loop: sends what is due as far as connections take it. Ends the drain when nothing is left.
+ */
 void requests_send_due(struct thread *thread, uint64_t now_ns);
 void requests_on_due(struct timer *timer);
-/* A request that never was answered still has a time, or a failing server would look fast: at least the
- * timeout, however soon it failed. */
+/* A request that never was answered still has a time, or a failing server would look fast: at least
+ * the timeout, however soon it failed. */
 void requests_record_lost(struct thread *thread, const struct asked *asked, uint64_t now_ns);
 /* At the end of the drain: what is still outstanding or was never sent. */
 void requests_record_leftovers(struct thread *thread);

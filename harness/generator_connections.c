@@ -1,4 +1,5 @@
-/* generator_connections.c: opening connections, opening them again, and noticing that nobody is there. */
+/* generator_connections.c: opening connections, opening them again, and noticing that nobody is
+ * there. */
 #include <errno.h>
 #include <string.h>
 
@@ -65,7 +66,8 @@ static void start_connecting(struct slot *slot) {
     slot->since_ns = clock_now_ns();
     slot->failed = false;
     slot->first = slot->outstanding = 0;
-    int failure = crew->plan->workload->client->connect(thread->client, source, slot, &slot->stream);
+    int failure =
+        crew->plan->workload->client->connect(thread->client, source, slot, &slot->stream);
     if (failure == 0) {
         thread->connecting++;
         return;
@@ -122,9 +124,11 @@ static void count_end(struct slot *slot, int err, bool was_open) {
     if (slot->failed)
         return;
     if (!was_open)
-        connections_count_error(slot->thread, err == -ETIMEDOUT ? LOAD_CONNECT_TIMEOUT : LOAD_CONNECT, 1);
+        connections_count_error(slot->thread,
+                                err == -ETIMEDOUT ? LOAD_CONNECT_TIMEOUT : LOAD_CONNECT, 1);
     else
-        connections_count_error(slot->thread, connections_error_kind(err), slot->outstanding ? slot->outstanding : 1);
+        connections_count_error(slot->thread, connections_error_kind(err),
+                                slot->outstanding ? slot->outstanding : 1);
 }
 
 void connections_closed(void *data, int err) {

@@ -25,7 +25,8 @@ static void publish_interval(struct crew *crew, uint64_t at_ns, uint64_t length_
             .requests = crew->interval_requests,
             .errors = crew->interval_errors,
             .p50_ns = histogram_quantile_valid(latency, 0.5) ? histogram_quantile(latency, 0.5) : 0,
-            .p99_ns = histogram_quantile_valid(latency, 0.99) ? histogram_quantile(latency, 0.99) : 0,
+            .p99_ns =
+                histogram_quantile_valid(latency, 0.99) ? histogram_quantile(latency, 0.99) : 0,
         };
         atomic_store(&result->interval_count, index + 1);
     }
@@ -95,7 +96,8 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     uint64_t window_ns = thread->closed_ns - thread->opened_ns;
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
     uint64_t spin_ns = thread->after.spin_ns - thread->before.spin_ns;
-    if (spin_ns > cpu_ns) /* it was preempted while spinning; then the row says that it was starved */
+    if (spin_ns >
+        cpu_ns) /* it was preempted while spinning; then the row says that it was starved */
         spin_ns = cpu_ns;
     uint64_t starved = thread->after.starved_ns - thread->before.starved_ns;
     const struct rusage *before = &thread->before.kernel, *after = &thread->after.kernel;
@@ -154,8 +156,8 @@ static bool hire_thread(struct crew *crew, uint32_t number) {
     thread->number = number;
     thread->slot_count = own_active + share(idle, number, crew->thread_count);
     thread->has_quota = plan->requests > 0;
-    thread->quota = plan->requests / crew->thread_count +
-                    (number < plan->requests % crew->thread_count);
+    thread->quota =
+        plan->requests / crew->thread_count + (number < plan->requests % crew->thread_count);
     thread->slots = calloc(thread->slot_count, sizeof *thread->slots);
     if (!thread->slots)
         return false;
@@ -167,7 +169,8 @@ static bool hire_thread(struct crew *crew, uint32_t number) {
     return true;
 }
 
-/* 127.0.0.1, 127.0.0.2, …: each adds its own 28,000 ports. Other targets keep the default source. */
+/* 127.0.0.1, 127.0.0.2, …: each adds its own 28,000 ports. Other targets keep the default source.
+ */
 static int choose_sources(struct crew *crew) {
     const struct endpoint *target = &crew->plan->target;
     if (target->address.ss_family != AF_INET || !endpoint_is_loopback(target))
@@ -220,7 +223,8 @@ static void tear_down(struct thread *thread) {
     free(thread->slots);
 }
 
-void generator_run(const struct load_plan *plan, struct load_result *result, atomic_bool *stopping) {
+void generator_run(const struct load_plan *plan, struct load_result *result,
+                   atomic_bool *stopping) {
     struct crew *crew = calloc(1, sizeof *crew);
     CHECK(crew);
     *crew = (struct crew){.plan = plan, .result = result, .stopping = stopping};

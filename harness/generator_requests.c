@@ -1,4 +1,5 @@
-/* generator_requests.c: which request leaves when, and on which connection; answers and their times. */
+/* generator_requests.c: which request leaves when, and on which connection; answers and their
+ * times. */
 #include <errno.h>
 
 #include "harness/generator.h"
@@ -115,7 +116,8 @@ static void answered(void *data, int err, size_t bytes) {
     requests_send_due(thread, now_ns);
 }
 
-const struct client_events generator_events = {.opened = connections_opened, .answered = answered, .closed = connections_closed};
+const struct client_events generator_events = {
+    .opened = connections_opened, .answered = answered, .closed = connections_closed};
 
 /* ---- the open loop's schedule ---------------------------------------------------------------- */
 

@@ -60,8 +60,8 @@ static void generator_process(const struct load_plan *plan, struct shared *share
 
 int load_start(const struct load_plan *plan, struct load **out, struct error *error) {
     struct load *load = calloc(1, sizeof *load);
-    struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t parent = getpid();
     if (!load || shared == MAP_FAILED) {
         free(load);

@@ -1,7 +1,7 @@
 /* load.h: one load against one server: the plan, and what came of it.
  *
- * The load is made by a process of its own (pinned, timer slack 1 ns), so that its CPU time is its own;
- * it writes the result into memory shared with the caller. */
+ * The load is made by a process of its own (pinned, timer slack 1 ns), so that its CPU time is its
+ * own; it writes the result into memory shared with the caller. */
 #ifndef LOOPMARK_LOAD_H
 #define LOOPMARK_LOAD_H
 
@@ -23,13 +23,13 @@ struct load_plan {
     const struct workload *workload;
     struct knob_values knobs; /* the workload's and load_knobs */
     struct endpoint target;
-    bool verify;              /* check every byte of every answer */
-    bool no_spin;             /* open loop: sleep until a request is due instead of polling */
-    uint64_t requests;        /* measure this many instead of `duration`; 0: by time */
-    uint64_t seed;            /* of Poisson arrivals */
-    cpu_set_t cpus;           /* where the generator may run; empty: anywhere */
-    pid_t server_pid;         /* whose CPU time is read at the window's ends; 0: nobody's */
-    int control_fd;           /* of our own server, for its counters (control.h); -1: none */
+    bool verify;       /* check every byte of every answer */
+    bool no_spin;      /* open loop: sleep until a request is due instead of polling */
+    uint64_t requests; /* measure this many instead of `duration`; 0: by time */
+    uint64_t seed;     /* of Poisson arrivals */
+    cpu_set_t cpus;    /* where the generator may run; empty: anywhere */
+    pid_t server_pid;  /* whose CPU time is read at the window's ends; 0: nobody's */
+    int control_fd;    /* of our own server, for its counters (control.h); -1: none */
 };
 
 enum load_error {
@@ -45,15 +45,15 @@ enum load_error {
 extern const char *const load_error_names[LOAD_ERRORS];
 
 struct load_interval {
-    uint64_t at_ns;   /* its end, from the start of the window */
+    uint64_t at_ns; /* its end, from the start of the window */
     uint64_t length_ns;
     uint64_t requests, errors;
     uint64_t p50_ns, p99_ns; /* 0: not enough samples */
 };
 enum { LOAD_INTERVALS_MOST = 3700 };
 
-/* A reading of the server: cheap (CPU time) and thorough, each with the answers counted until then, so
- * that neither is divided by requests of another window. */
+/* A reading of the server: cheap (CPU time) and thorough, each with the answers counted until then,
+ * so that neither is divided by requests of another window. */
 struct server_mark {
     uint64_t cpu_ns;
     uint64_t starved_ns; /* runnable without a CPU, so far; its first thread */
@@ -66,26 +66,26 @@ struct server_mark {
 };
 
 struct load_result {
-    bool finished;           /* the generator came to its end; otherwise `failure` says why not */
+    bool finished; /* the generator came to its end; otherwise `failure` says why not */
     struct error failure;
-    bool interrupted;        /* ended early by load_stop */
+    bool interrupted; /* ended early by load_stop */
     bool open_loop;
-    uint64_t window_ns;      /* measured, mean over threads */
-    double offered_rate;     /* open loop: due in the window by the schedule's own count ÷ window */
+    uint64_t window_ns;  /* measured, mean over threads */
+    double offered_rate; /* open loop: due in the window by the schedule's own count ÷ window */
     double achieved_rate;
-    uint64_t due, sent;      /* open loop: requests of the window, and how many of them left within it */
-    uint64_t unsent;         /* due in the window and never sent */
-    uint64_t requests;       /* answered, of the window */
+    uint64_t due, sent; /* open loop: requests of the window, and how many of them left within it */
+    uint64_t unsent;    /* due in the window and never sent */
+    uint64_t requests;  /* answered, of the window */
     uint64_t errors[LOAD_ERRORS]; /* warm-up included */
     uint64_t received_bytes;
     struct histogram response, service, lag; /* closed loop: only service */
     uint32_t connections, threads;
     uint64_t slowest_connection, fastest_connection; /* answers in the window of one connection */
-    uint64_t cpu_ns, user_ns;     /* all threads, within the window, spinning included */
+    uint64_t cpu_ns, user_ns; /* all threads, within the window, spinning included */
     uint64_t spin_ns;
     uint64_t context_switches;
-    uint64_t starved_ns;          /* of the window, runnable without a CPU; the worst thread */
-    double busy;                  /* of the busiest thread: CPU time without spinning ÷ window */
+    uint64_t starved_ns; /* of the window, runnable without a CPU; the worst thread */
+    double busy;         /* of the busiest thread: CPU time without spinning ÷ window */
     struct server_mark before, after;
     struct host_cpu host_before, host_after;
     bool host_known;
@@ -108,7 +108,8 @@ void load_stop(struct load *load);
 /* Kills it if it still runs, and frees everything, the result too. */
 void load_free(struct load *load);
 
-/* ---- for load.c and generator.c ---------------------------------------------------------------- */
+/* ---- for load.c and generator.c ----------------------------------------------------------------
+ */
 
 /* In the generator's process: runs all threads to the end and fills `result`. `stopping` is set by
  * load_stop. */

@@ -12,11 +12,10 @@ static const struct command *const commands[] = {
     &command_run, &command_load, &command_serve, &command_list, &command_report, &command_plot,
 };
 
-static const char head[] =
-    "loopmark: does an event-loop tuning claim hold on this machine?\n"
-    "\n"
-    "usage: loopmark COMMAND [OPTIONS]\n"
-    "\n";
+static const char head[] = "loopmark: does an event-loop tuning claim hold on this machine?\n"
+                           "\n"
+                           "usage: loopmark COMMAND [OPTIONS]\n"
+                           "\n";
 
 static const char tail[] =
     "\n"

@@ -113,7 +113,7 @@ static void append_text(char *text, size_t size, const char *format, ...) {
     va_end(arguments);
 }
 
-/* ---- what is drawn ---- */
+/* ---- what is drawn --------------------------------------------------------------------------- */
 
 /* Why a row is hollow, or null. CPU per request below saturation belongs to the load it had. */
 static const char *hollow_because(const struct picture *picture, const struct summary_row *row,
@@ -269,7 +269,7 @@ static int print_curves(FILE *file, void *data) {
     return 0;
 }
 
-/* ---- percentile curves, from HdrHistogram's percentile text ---- */
+/* ---- percentile curves, from HdrHistogram's percentile text ---------------------------------- */
 
 static FILE *open_percentiles(const struct picture *picture, size_t server) {
     size_t i;
@@ -345,7 +345,7 @@ static int print_percentiles(FILE *file, void *data) {
     return 0;
 }
 
-/* ---- the caption ---- */
+/* ---- the caption ----------------------------------------------------------------------------- */
 
 static size_t repetitions_of(const struct picture *picture, bool only_invalid, size_t *most) {
     size_t count = 0;
@@ -426,7 +426,7 @@ static void make_caption(const struct picture *picture, size_t columns, char cap
     wrap(caption, columns);
 }
 
-/* ---- gnuplot ---- */
+/* ---- gnuplot --------------------------------------------------------------------------------- */
 
 struct program {
     char text[16 * TEXT_BYTES];
@@ -542,7 +542,7 @@ static int render(struct picture *picture, struct error *error) {
     return err < 0 ? err : draw_as(picture, &program, "svg", error);
 }
 
-/* ---- which figures ---- */
+/* ---- which figures --------------------------------------------------------------------------- */
 
 /* The axis the figure needs, or -1 where it does not apply. */
 static int axis_for(const struct figure *figure, const struct summary_experiment *experiment) {

@@ -1,7 +1,8 @@
 /* progress.h: the one progress display: a line that changes on a terminal, plain lines in a log.
  *
- * Goes to stderr. On a terminal the status line is rewritten in place; in a log each status would be a
- * line, so there only every tenth second's is written. Notes are lines of their own on both. */
+ * Goes to stderr. On a terminal the status line is rewritten in place; in a log each status would
+ * be a line, so there only every tenth second's is written. Notes are lines of their own on both.
+ */
 #ifndef LOOPMARK_PROGRESS_H
 #define LOOPMARK_PROGRESS_H
 

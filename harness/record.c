@@ -56,12 +56,14 @@ static json_t *second_by_second(const struct load_result *result) {
         const struct load_interval *interval = &result->intervals[i];
         json_t *object = json_object();
         json_object_set_new(object, "at_ns", count(interval->at_ns));
-        json_object_set_new(object, "rate",
-                            number_or_null(interval->length_ns > 0,
-                                           (double)interval->requests * 1e9 /
-                                               (double)interval->length_ns));
-        json_object_set_new(object, "p50", interval->p50_ns ? count(interval->p50_ns) : json_null());
-        json_object_set_new(object, "p99", interval->p99_ns ? count(interval->p99_ns) : json_null());
+        json_object_set_new(
+            object, "rate",
+            number_or_null(interval->length_ns > 0,
+                           (double)interval->requests * 1e9 / (double)interval->length_ns));
+        json_object_set_new(object, "p50",
+                            interval->p50_ns ? count(interval->p50_ns) : json_null());
+        json_object_set_new(object, "p99",
+                            interval->p99_ns ? count(interval->p99_ns) : json_null());
         json_object_set_new(object, "errors", count(interval->errors));
         json_array_append_new(list, object);
     }
@@ -71,9 +73,9 @@ static json_t *second_by_second(const struct load_result *result) {
 static json_t *client(const struct load_result *result) {
     double requests = (double)result->requests;
     json_t *object = json_object();
-    json_object_set_new(object, "cpu_us_per_request",
-                        number_or_null(requests > 0, (double)(result->cpu_ns - result->spin_ns) / 1e3 /
-                                                         requests));
+    json_object_set_new(
+        object, "cpu_us_per_request",
+        number_or_null(requests > 0, (double)(result->cpu_ns - result->spin_ns) / 1e3 / requests));
     json_object_set_new(object, "user_us_per_request",
                         number_or_null(requests > 0, (double)result->user_ns / 1e3 / requests));
     json_object_set_new(object, "busy", json_real(result->busy));
@@ -93,7 +95,7 @@ static json_t *client(const struct load_result *result) {
     return object;
 }
 
-/* ---- the server ----------------------------------------------------------------------------------- */
+/* ---- the server ------------------------------------------------------------------------------ */
 
 double record_server_cpu_us(const struct load_result *result) {
     if (!result->before.cpu_known || !result->after.cpu_known || result->requests == 0)
@@ -106,22 +108,25 @@ static void add_counters(json_t *object, const struct load_result *result, doubl
     bool known = result->before.counters_known && result->after.counters_known && requests > 0;
     json_t *calls = known ? json_object() : json_null();
     for (size_t i = 0; known && i < SYSCALL_KINDS; i++)
-        json_object_set_new(calls, loop_syscall_names[i],
-                            json_real((double)(after->syscalls[i] - before->syscalls[i]) / requests));
+        json_object_set_new(
+            calls, loop_syscall_names[i],
+            json_real((double)(after->syscalls[i] - before->syscalls[i]) / requests));
     json_object_set_new(object, "syscalls_per_request", calls);
     double waits = (double)(after->syscalls[SYSCALL_WAIT] - before->syscalls[SYSCALL_WAIT]);
     double timers = (double)(after->timers_fired - before->timers_fired);
-    json_object_set_new(object, "events_per_wait",
-                        number_or_null(known && waits > 0,
-                                       (double)(after->events - before->events) / waits));
-    json_object_set_new(object, "lag_ns",
-                        number_or_null(known && timers > 0,
-                                       (double)(after->timer_late_ns - before->timer_late_ns) / timers));
+    json_object_set_new(
+        object, "events_per_wait",
+        number_or_null(known && waits > 0, (double)(after->events - before->events) / waits));
+    json_object_set_new(
+        object, "lag_ns",
+        number_or_null(known && timers > 0,
+                       (double)(after->timer_late_ns - before->timer_late_ns) / timers));
     json_object_set_new(object, "sends_later",
                         known ? count(after->sends_later - before->sends_later) : json_null());
     json_object_set_new(object, "copied_bytes",
                         known ? count(after->copied_bytes - before->copied_bytes) : json_null());
-    json_object_set_new(object, "accept_refused", known ? count(after->accept_refused) : json_null());
+    json_object_set_new(object, "accept_refused",
+                        known ? count(after->accept_refused) : json_null());
 }
 
 static json_t *server(const struct load_result *result, const struct validity *validity) {
@@ -134,9 +139,9 @@ static json_t *server(const struct load_result *result, const struct validity *v
     json_object_set_new(object, "cpu_us_per_request", number_or_null(cpu_us >= 0, cpu_us));
     /* The split comes from clock ticks: good as a share, so it is applied to the exact sum. */
     double split = (double)(used.user_ns + used.system_ns);
-    json_object_set_new(object, "user_us_per_request",
-                        number_or_null(known && cpu_us >= 0 && split > 0,
-                                       cpu_us * (double)used.user_ns / split));
+    json_object_set_new(
+        object, "user_us_per_request",
+        number_or_null(known && cpu_us >= 0 && split > 0, cpu_us * (double)used.user_ns / split));
     json_object_set_new(object, "busy",
                         number_or_null(validity->server_busy >= 0, validity->server_busy));
     json_object_set_new(
@@ -148,7 +153,7 @@ static json_t *server(const struct load_result *result, const struct validity *v
     return object;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static json_t *reasons(const struct validity *validity) {
     json_t *list = json_array();
@@ -161,8 +166,8 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
                     const struct validity *validity) {
     bool open = result->open_loop, closed = result->finished && !open;
     const char *bound = bound_names[validity->bound];
-    const char *arrivals = knob_get(&plan->knobs, "arrivals") == ARRIVALS_POISSON ? "poisson"
-                                                                                  : "constant";
+    const char *arrivals =
+        knob_get(&plan->knobs, "arrivals") == ARRIVALS_POISSON ? "poisson" : "constant";
     json_t *object = json_object();
     json_object_set_new(object, "schema", json_integer(RECORD_SCHEMA));
     json_object_set_new(object, "workload", json_string(plan->workload->name));

@@ -13,7 +13,8 @@
 json_t *record_load(const struct load_plan *plan, const struct load_result *result,
                     const struct validity *validity);
 
-/* Every knob's value: times as NAME_ns, rates as NAME_per_s, choices as words, flags as booleans. */
+/* Every knob's value: times as NAME_ns, rates as NAME_per_s, choices as words, flags as booleans.
+ */
 json_t *record_knobs(const struct knob_values *knobs);
 
 /* CPU µs of the server per answered request in the window; negative: not known. */

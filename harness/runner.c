@@ -52,7 +52,7 @@ struct campaign {
     json_t *skipped;
     struct cell *cells; /* those in scope */
     size_t cell_count;
-    struct row *rows;   /* cell by cell, contender by contender */
+    struct row *rows; /* cell by cell, contender by contender */
 };
 
 static struct row *row_of(const struct campaign *campaign, size_t cell, size_t contender) {
@@ -63,7 +63,7 @@ static bool headline(const struct run_plan *plan) {
     return plan->scope != SCOPE_FULL;
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------------ */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static unsigned repetitions_of(const struct run_plan *plan, const struct experiment *experiment) {
     if (plan->repetitions > 0)
@@ -73,8 +73,8 @@ static unsigned repetitions_of(const struct run_plan *plan, const struct experim
     return headline(plan) ? experiment->headline_repetitions : experiment->repetitions;
 }
 
-/* The cells in scope. A smoke run takes the first headline cell, or the last of all: often the hardest.
- * A headline run has no cells of an experiment without headline. */
+/* The cells in scope. A smoke run takes the first headline cell, or the last of all: often the
+ * hardest. A headline run has no cells of an experiment without headline. */
 static size_t choose_cells(const struct run_plan *plan, const struct experiment *experiment,
                            struct cell **cells) {
     size_t all = experiment_cells(experiment, cells), count = 0;
@@ -98,8 +98,8 @@ static void knobs_of(const struct run_plan *plan, const struct experiment *exper
     }
 }
 
-static unsigned planned_repetitions(const struct run_plan *plan, const struct experiment *experiment,
-                                    double *duration_ns) {
+static unsigned planned_repetitions(const struct run_plan *plan,
+                                    const struct experiment *experiment, double *duration_ns) {
     struct cell *cells;
     struct knob_values knobs;
     size_t cell_count = choose_cells(plan, experiment, &cells);
@@ -126,7 +126,7 @@ double runner_duration_ns(const struct run_plan *plan) {
     return duration_ns;
 }
 
-/* ---- the record ------------------------------------------------------------------------------------------- */
+/* ---- the record ------------------------------------------------------------------------------ */
 
 static void set_utc_now(json_t *record, const char *key) {
     char text[32];
@@ -177,9 +177,8 @@ static int save_record(const struct run *run, struct error *error) {
 
 static void skip(struct campaign *campaign, const char *server, const char *cell,
                  const char *reason) {
-    json_array_append_new(campaign->skipped,
-                          json_pack("{s:s, s:s?, s:s}", "server_name", server, "cell", cell,
-                                    "reason", reason));
+    json_array_append_new(campaign->skipped, json_pack("{s:s, s:s?, s:s}", "server_name", server,
+                                                       "cell", cell, "reason", reason));
     campaign->run->outcome->skipped++;
     progress_note(&campaign->run->progress, "%s: %s skipped%s%s: %s", campaign->experiment->name,
                   server, cell ? " at " : "", cell ? cell : "", reason);
@@ -211,10 +210,10 @@ static json_t *describe_servers(const struct experiment *experiment) {
     json_t *servers = json_array();
     for (size_t i = 0; i < experiment->contender_count; i++) {
         const struct contender *contender = &experiment->contenders[i];
-        json_array_append_new(servers, json_pack("{s:s, s:s?, s:s?, s:o}", "name", contender->name,
-                                                 "loop", contender->loop, "command",
-                                                 contender->command, "version",
-                                                 version_of(contender)));
+        json_array_append_new(servers,
+                              json_pack("{s:s, s:s?, s:s?, s:o}", "name", contender->name, "loop",
+                                        contender->loop, "command", contender->command, "version",
+                                        version_of(contender)));
     }
     return servers;
 }
@@ -231,7 +230,7 @@ static json_t *describe(const struct experiment *experiment, json_t *skipped) {
                      describe_claims(experiment), "skipped", skipped);
 }
 
-/* ---- one repetition ------------------------------------------------------------------------------------------ */
+/* ---- one repetition -------------------------------------------------------------------------- */
 
 struct trial {
     struct campaign *campaign;
@@ -409,7 +408,7 @@ static void run_trial(struct trial *trial) {
     }
 }
 
-/* ---- an experiment ---------------------------------------------------------------------------------------------- */
+/* ---- an experiment --------------------------------------------------------------------------- */
 
 static bool can_run(const struct contender *contender, struct error *reason) {
     struct loop_info info;
@@ -500,11 +499,11 @@ static int save_latencies(const struct campaign *campaign, struct error *error) 
             int failure = file_write_whole(path, write_hgrm, row->latency, error);
             if (failure)
                 return failure;
-            json_array_append_new(
-                run->latency,
-                json_pack("{s:s, s:s, s:s, s:s}", "experiment", campaign->experiment->name, "cell",
-                          campaign->cells[i].label, "server_name",
-                          campaign->experiment->contenders[k].name, "file", name));
+            json_array_append_new(run->latency, json_pack("{s:s, s:s, s:s, s:s}", "experiment",
+                                                          campaign->experiment->name, "cell",
+                                                          campaign->cells[i].label, "server_name",
+                                                          campaign->experiment->contenders[k].name,
+                                                          "file", name));
         }
     return 0;
 }
@@ -539,7 +538,7 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
     return failure;
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------------------ */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static int prepare_directory(const struct run_plan *plan, struct error *error) {
     char path[PATH_BYTES];

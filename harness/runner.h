@@ -1,7 +1,8 @@
 /* runner.h: runs experiments and leaves a record (results/README.md).
  *
- * Repetitions are blocks: in each block every server of a cell runs once, in an order chosen by chance,
- * against a server process of its own. What a block measured is on disk before the next one begins. */
+ * Repetitions are blocks: in each block every server of a cell runs once, in an order chosen by
+ * chance, against a server process of its own. What a block measured is on disk before the next one
+ * begins. */
 #ifndef LOOPMARK_RUNNER_H
 #define LOOPMARK_RUNNER_H
 
@@ -19,11 +20,11 @@ struct run_plan {
     struct experiment **experiments;
     size_t experiment_count;
     enum scope scope;
-    unsigned repetitions; /* instead of the experiments' own; 0: theirs */
-    uint64_t seed;        /* of the order and of Poisson arrivals */
+    unsigned repetitions;  /* instead of the experiments' own; 0: theirs */
+    uint64_t seed;         /* of the order and of Poisson arrivals */
     const char *directory; /* exists and is empty, or does not exist yet */
     struct cpu_plan cpus;
-    int argc;             /* for the record */
+    int argc; /* for the record */
     char **argv;
     bool quiet;
 };
@@ -35,8 +36,8 @@ struct run_outcome {
     unsigned skipped; /* servers that could not run here, and why is in the record */
 };
 
-/* Measures everything and writes run.json and the .hgrm files. -EIO or -ENOSPC when the record cannot be
- * written; what was written before stays. */
+/* Measures everything and writes run.json and the .hgrm files. -EIO or -ENOSPC when the record
+ * cannot be written; what was written before stays. */
 int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct error *error);
 
 /* How long all of it takes, about. Nanoseconds. */

@@ -16,9 +16,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READY_TIMEOUT_MS = 10000, TERM_TIMEOUT_MS = 2000, ARGUMENTS_MOST = 64, COMMAND_BYTES = 2048 };
+enum {
+    READY_TIMEOUT_MS = 10000,
+    TERM_TIMEOUT_MS = 2000,
+    ARGUMENTS_MOST = 64,
+    COMMAND_BYTES = 2048
+};
 
-/* ---- its command line --------------------------------------------------------------------------- */
+/* ---- its command line ---------------------------------------------------------------------------
+ */
 
 struct command_line {
     char *arguments[ARGUMENTS_MOST];
@@ -91,9 +97,9 @@ static int foreign_command_line(const struct server_plan *plan, const char *list
     for (const char *at = plan->command; *at; at++) {
         char value[KNOB_TEXT_BYTES];
         const char *end = *at == '{' ? strchr(at, '}') : NULL;
-        const char *meant = end ? placeholder_value(plan->knobs, at + 1, (size_t)(end - at) - 1,
-                                                    listen, value)
-                                : NULL;
+        const char *meant =
+            end ? placeholder_value(plan->knobs, at + 1, (size_t)(end - at) - 1, listen, value)
+                : NULL;
         if (meant) {
             fputs(meant, text);
             at = end;
@@ -110,7 +116,7 @@ static int foreign_command_line(const struct server_plan *plan, const char *list
     return 0;
 }
 
-/* ---- the child ------------------------------------------------------------------------------------ */
+/* ---- the child ------------------------------------------------------------------------------- */
 
 static void become_server(const struct server_plan *plan, const struct server_process *server,
                           const struct command_line *line, int control_fd, pid_t parent) {
@@ -143,7 +149,7 @@ static void become_server(const struct server_plan *plan, const struct server_pr
     _exit(127);
 }
 
-/* ---- ready? ----------------------------------------------------------------------------------------- */
+/* ---- ready? ---------------------------------------------------------------------------------- */
 
 /* The last line that is not empty, for messages. */
 static void last_line(int fd, char *text, size_t size) {
@@ -167,7 +173,8 @@ bool server_alive(struct server_process *server, struct error *error) {
     if (server->pid > 0) {
         last_line(server->output_fd, said, sizeof said);
         bool signalled = WIFSIGNALED(status);
-        error_set(error, -ECHILD, "the server ended by %s %d%s%s", signalled ? "signal" : "exit code",
+        error_set(error, -ECHILD, "the server ended by %s %d%s%s",
+                  signalled ? "signal" : "exit code",
                   signalled ? WTERMSIG(status) : WEXITSTATUS(status), said[0] ? ": " : "", said);
         kill(-server->pid, SIGKILL); /* what it may have started */
         server->pid = 0;
@@ -179,8 +186,7 @@ static bool accepts_connections(const struct endpoint *address) {
     int fd = socket(address->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    bool connected =
-        connect(fd, (const struct sockaddr *)&address->address, address->length) == 0;
+    bool connected = connect(fd, (const struct sockaddr *)&address->address, address->length) == 0;
     close(fd);
     return connected;
 }
@@ -216,9 +222,10 @@ static int wait_until_ready(const struct server_plan *plan, struct server_proces
     return -ECHILD;
 }
 
-/* ---- starting and stopping ---------------------------------------------------------------------------- */
+/* ---- starting and stopping ------------------------------------------------------------------- */
 
-/* Foreign servers cannot tell which port the kernel chose, so one that is free now is given to them. */
+/* Foreign servers cannot tell which port the kernel chose, so one that is free now is given to
+ * them. */
 static int choose_address(const struct server_plan *plan, struct server_process *server,
                           struct error *error) {
     struct endpoint any;
@@ -319,7 +326,7 @@ void server_stop(struct server_process *server) {
     server->control_fd = server->output_fd = -1;
 }
 
-/* ---- needs ------------------------------------------------------------------------------------------------ */
+/* ---- needs ----------------------------------------------------------------------------------- */
 
 static bool runs(const char *const arguments[]) {
     int status;
@@ -359,8 +366,8 @@ int server_check_need(const char *need, struct error *error) {
     const char *module = need + sizeof python - 1;
     snprintf(statement, sizeof statement, "import %s", module);
     const char *const arguments[] = {"/usr/bin/python3", "-c", statement, NULL};
-    return runs(arguments) ? 0
-                           : error_set(error, -ENOENT,
-                                       "/usr/bin/python3 has no module %s (Debian: python3-%s)",
-                                       module, module);
+    return runs(arguments)
+               ? 0
+               : error_set(error, -ENOENT, "/usr/bin/python3 has no module %s (Debian: python3-%s)",
+                           module, module);
 }

@@ -1,8 +1,9 @@
 /* server.h: any program as a server: started, pinned, watched and stopped.
  *
- * Either one of our loops (`loopmark serve` of this very binary) or a command with `{listen}` where the
- * address goes, and `{KNOB}` for a knob's value. It runs in a process group of its own, so that ^C reaches only the harness and stopping
- * reaches everything it started; it is killed when the harness dies. One thread. */
+ * Either one of our loops (`loopmark serve` of this very binary) or a command with `{listen}` where
+ * the address goes, and `{KNOB}` for a knob's value. It runs in a process group of its own, so that
+ * ^C reaches only the harness and stopping reaches everything it started; it is killed when the
+ * harness dies. One thread. */
 #ifndef LOOPMARK_SERVER_H
 #define LOOPMARK_SERVER_H
 
@@ -25,16 +26,17 @@ struct server_plan {
 };
 
 struct server_process {
-    pid_t pid; /* leader of its process group */
+    pid_t pid;      /* leader of its process group */
     int control_fd; /* ours: see control.h; -1 for foreign ones */
     int output_fd;  /* what it printed; a file without a name */
     struct endpoint address;
     char socket_path[108]; /* removed at stop; empty for TCP */
 };
 
-/* Returns when it accepts connections. On failure nothing is left running, and `error` carries the last
- * line it printed. -ETIMEDOUT: not ready within ten seconds. */
-int server_start(const struct server_plan *plan, struct server_process *server, struct error *error);
+/* Returns when it accepts connections. On failure nothing is left running, and `error` carries the
+ * last line it printed. -ETIMEDOUT: not ready within ten seconds. */
+int server_start(const struct server_plan *plan, struct server_process *server,
+                 struct error *error);
 
 /* True while it runs. When it has ended, `error` says how. */
 bool server_alive(struct server_process *server, struct error *error);

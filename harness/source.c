@@ -5,11 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "harness/build_info.h"
 #include "loops/check.h"
-
-#ifndef LOOPMARK_SOURCE_DIR
-#define LOOPMARK_SOURCE_DIR "."
-#endif
 
 const char *source_directory(void) {
     const char *candidates[] = {getenv("LOOPMARK_SOURCE"), LOOPMARK_SOURCE_DIR};

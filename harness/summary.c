@@ -88,7 +88,7 @@ static void *append(void *array, size_t *count, size_t size) {
     return memset(grown + size * (*count)++, 0, size);
 }
 
-/* ---- reading the record ---- */
+/* ---- reading the record ---------------------------------------------------------------------- */
 
 static int check_experiment(const json_t *json, size_t index, struct error *error) {
     const char *name = text_at(json, "name"), *measure = text_at(json, "measure");
@@ -206,7 +206,7 @@ static int add_repetition(struct summary *summary, const json_t *repetition, siz
     return 0;
 }
 
-/* ---- summing up a row ---- */
+/* ---- summing up a row ------------------------------------------------------------------------ */
 
 static int count_reason(struct summary_row *row, const char *text) {
     size_t i = 0;
@@ -361,7 +361,7 @@ void summary_free(struct summary *summary) {
     *summary = (struct summary){0};
 }
 
-/* ---- looking up ---- */
+/* ---- looking up ------------------------------------------------------------------------------ */
 
 const struct summary_experiment *summary_find_experiment(const struct summary *summary,
                                                          const char *name) {
@@ -387,7 +387,7 @@ const struct summary_row *summary_find_row(const struct summary_experiment *expe
     return NULL;
 }
 
-/* ---- labels ---- */
+/* ---- labels ---------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), tail = strlen(end);
@@ -459,7 +459,7 @@ unsigned summary_constant_axes(const struct summary_experiment *experiment) {
     return constant;
 }
 
-/* ---- comparing ---- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 bool summary_row_valid(const struct summary_row *row) {
     return row->valid > 0 && 2 * row->valid >= row->count;
@@ -564,7 +564,7 @@ int summary_compare(const struct summary *summary, const struct summary_experime
     return compare_blocks(values_a, values_b, blocks, CONFIDENCE, &comparison->ratio);
 }
 
-/* ---- CSV (RFC 4180, but lines end in a newline alone) ---- */
+/* ---- CSV (RFC 4180, but lines end in a newline alone) ---------------------------------------- */
 
 static void print_field(FILE *file, const char *text) {
     if (!text[strcspn(text, ",\"\r\n")]) {

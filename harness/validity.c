@@ -5,21 +5,19 @@
 #include <stdio.h>
 
 const char *const bound_names[] = {
-    [BOUND_NONE] = NULL,
-    [BOUND_SERVER] = "server",
-    [BOUND_CO_LIMITED] = "co-limited",
-    [BOUND_LATENCY] = "latency",
-    [BOUND_GENERATOR] = "generator",
+    [BOUND_NONE] = NULL,         [BOUND_SERVER] = "server",       [BOUND_CO_LIMITED] = "co-limited",
+    [BOUND_LATENCY] = "latency", [BOUND_GENERATOR] = "generator",
 };
 
-#define SATURATED 0.95       /* closed loop: a CPU this busy has nothing left to give */
-#define OPEN_BUSY_MOST 0.85  /* open loop: beyond it queues form in the generator itself */
-#define ERRORS_MOST 0.001    /* of all requests */
-#define MISSED_MOST 0.01     /* of the requests that were due */
-#define CONSTANT_MISS 0.001  /* a constant rate has no luck */
-#define STEAL_MOST 0.02      /* what the host takes away cannot be told from the server's own slowness */
-#define STARVED_MOST 0.05    /* of the window, spent runnable without a CPU */
-#define LAG_SHARE_MOST 0.10  /* of the response time it would hide in, at p99 */
+#define SATURATED 0.95      /* closed loop: a CPU this busy has nothing left to give */
+#define OPEN_BUSY_MOST 0.85 /* open loop: beyond it queues form in the generator itself */
+#define ERRORS_MOST 0.001   /* of all requests */
+#define MISSED_MOST 0.01    /* of the requests that were due */
+#define CONSTANT_MISS 0.001 /* a constant rate has no luck */
+#define STEAL_MOST 0.02 /* what the host takes away cannot be told from the server's own slowness  \
+                         */
+#define STARVED_MOST 0.05             /* of the window, spent runnable without a CPU */
+#define LAG_SHARE_MOST 0.10           /* of the response time it would hide in, at p99 */
 #define LAG_LEAST_NS (50 * NS_PER_US) /* below it lag is what waking up and sending cost */
 
 void validity_refuse(struct validity *validity, const char *format, ...) {
@@ -41,8 +39,9 @@ static void judge_errors(const struct load_result *result, struct validity *vali
             continue;
         errors += result->errors[i];
         if (used < sizeof kinds)
-            used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%llu %s", used ? ", " : "",
-                                     (unsigned long long)result->errors[i], load_error_names[i]);
+            used +=
+                (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%llu %s", used ? ", " : "",
+                                 (unsigned long long)result->errors[i], load_error_names[i]);
     }
     if (result->errors[LOAD_WRONG_ANSWER] > 0 ||
         (double)errors > ERRORS_MOST * (double)(result->requests + errors))
@@ -59,9 +58,9 @@ static void judge_bound(const struct load_result *result, struct validity *valid
     validity->bound = server ? (generator ? BOUND_CO_LIMITED : BOUND_SERVER)
                              : (generator ? BOUND_GENERATOR : BOUND_LATENCY);
     if (validity->bound == BOUND_GENERATOR)
-        validity_refuse(validity,
-                        "the generator is the limit (busy %.0f %%) while the server is not (%.0f %%)",
-                        result->busy * 100, validity->server_busy * 100);
+        validity_refuse(
+            validity, "the generator is the limit (busy %.0f %%) while the server is not (%.0f %%)",
+            result->busy * 100, validity->server_busy * 100);
 }
 
 static void judge_rate(const struct load_result *result, const struct load_plan *plan,
@@ -70,20 +69,23 @@ static void judge_rate(const struct load_result *result, const struct load_plan 
     if (result->busy > OPEN_BUSY_MOST)
         validity_refuse(validity, "the generator was %.0f %% busy (limit %.0f %%)",
                         result->busy * 100, OPEN_BUSY_MOST * 100);
-    double limit = knob_get(&plan->knobs, "arrivals") == ARRIVALS_CONSTANT ? CONSTANT_MISS
-                                                                           : MISSED_MOST;
+    double limit =
+        knob_get(&plan->knobs, "arrivals") == ARRIVALS_CONSTANT ? CONSTANT_MISS : MISSED_MOST;
     if (due > 0 && due - sent > limit * due && due - sent > 1)
-        validity_refuse(validity,
-                        "only %.2f %% of the requests due were sent: %.0f/s is over what server and "
-                        "connections take (or the generator: busy %.0f %%)",
-                        sent / due * 100, result->offered_rate, result->busy * 100);
+        validity_refuse(
+            validity,
+            "only %.2f %% of the requests due were sent: %.0f/s is over what server and "
+            "connections take (or the generator: busy %.0f %%)",
+            sent / due * 100, result->offered_rate, result->busy * 100);
     if (result->lag.total == 0 || result->response.total == 0)
         return;
     uint64_t lag_ns = histogram_quantile(&result->lag, 0.99);
     uint64_t response_ns = histogram_quantile(&result->response, 0.99);
     if (lag_ns > LAG_LEAST_NS && (double)lag_ns > LAG_SHARE_MOST * (double)response_ns)
-        validity_refuse(validity, "the generator sent late: p99 of its lag is %.0f us, of the "
-                        "response %.0f us", (double)lag_ns / 1e3, (double)response_ns / 1e3);
+        validity_refuse(validity,
+                        "the generator sent late: p99 of its lag is %.0f us, of the "
+                        "response %.0f us",
+                        (double)lag_ns / 1e3, (double)response_ns / 1e3);
 }
 
 static void judge_host(const struct load_result *result, bool shared_cpu,
@@ -97,8 +99,7 @@ static void judge_host(const struct load_result *result, bool shared_cpu,
     if ((double)result->starved_ns > STARVED_MOST * window_ns)
         validity_refuse(validity, "the generator waited for a CPU %.0f %% of the time",
                         (double)result->starved_ns / window_ns * 100);
-    double server_starved_ns =
-        (double)result->after.starved_ns - (double)result->before.starved_ns;
+    double server_starved_ns = (double)result->after.starved_ns - (double)result->before.starved_ns;
     if (result->after.cpu_known && server_starved_ns > STARVED_MOST * window_ns)
         validity_refuse(validity, "the server waited for a CPU %.0f %% of the time",
                         server_starved_ns / window_ns * 100);

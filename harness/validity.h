@@ -30,8 +30,9 @@ struct validity {
     char reasons[REASONS_MOST][REASON_BYTES];
 };
 
-/* `server_cpus`: how many CPUs the server may use, 0 when not known. `shared_cpu`: server and generator
- * were given the same one, so waiting for it is expected (and the whole run is not ranked). */
+/* `server_cpus`: how many CPUs the server may use, 0 when not known. `shared_cpu`: server and
+ * generator were given the same one, so waiting for it is expected (and the whole run is not
+ * ranked). */
 void validity_judge(const struct load_result *result, const struct load_plan *plan, int server_cpus,
                     bool shared_cpu, struct validity *validity);
 

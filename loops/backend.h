@@ -1,8 +1,9 @@
-/* backend.h: what a loop backend implements, and the parts it may use. Only files in loops/ include it.
+/* backend.h: what a loop backend implements, and the parts it may use. Only files in loops/ include
+ * it.
  *
- * A backend is one file that ends in one const struct; the registry in loop.c has one line for each. A
- * readiness backend (select, epoll) implements only a `poller` and takes its streams from stream.c
- * through READINESS_STREAMS; a completion backend implements the stream operations itself.
+ * A backend is one file that ends in one const struct; the registry in loop.c has one line for
+ * each. A readiness backend (select, epoll) implements only a `poller` and takes its streams from
+ * stream.c through READINESS_STREAMS; a completion backend implements the stream operations itself.
  *
  * The corners of the contract (order of callbacks, one send at a time, the send budget, deferred
  * closes) are enforced here once, in the stream_deliver_* functions, for all backends. */
@@ -18,21 +19,21 @@ struct stream {
     const struct stream_handler *handler;
     void *data;
     int fd;
-    bool open;              /* on_open(0) was delivered */
+    bool open; /* on_open(0) was delivered */
     bool connecting;
     bool paused;
-    bool ended;             /* on_eof was delivered: nothing more to read */
+    bool ended; /* on_eof was delivered: nothing more to read */
     bool shutdown_wanted, shutdown_done;
-    bool closing;           /* stream_close or an error: on_close is due */
-    bool finishing;         /* the backend's `finish` was called */
-    bool later;             /* a send is SEND_LATER */
-    bool sent_due;          /* all its bytes are taken; on_sent comes at the end of the pass */
+    bool closing;   /* stream_close or an error: on_close is due */
+    bool finishing; /* the backend's `finish` was called */
+    bool later;     /* a send is SEND_LATER */
+    bool sent_due;  /* all its bytes are taken; on_sent comes at the end of the pass */
     int close_err;
     void *cookie;
-    size_t callback_bytes;  /* accepted since callback number `callback_serial` */
+    size_t callback_bytes; /* accepted since callback number `callback_serial` */
     uint64_t callback_serial;
-    struct stream *previous, *next;             /* all streams of the loop */
-    struct stream *closing_next, *sent_next;    /* deferred work */
+    struct stream *previous, *next;          /* all streams of the loop */
+    struct stream *closing_next, *sent_next; /* deferred work */
     /* Behind it: the backend's stream_bytes (this struct included), then the handler's state. */
 };
 
@@ -65,12 +66,12 @@ struct poller {
 struct backend {
     const char *name;
     const char *summary;
-    int descriptor_limit;          /* see loop_info */
+    int descriptor_limit; /* see loop_info */
     uint64_t timer_resolution_ns;
     bool syscalls_exact;
-    size_t stream_bytes;           /* sizeof its stream struct, whose first member is struct stream */
+    size_t stream_bytes; /* sizeof its stream struct, whose first member is struct stream */
     size_t listener_bytes;
-    const char *(*library)(void);  /* may be null */
+    const char *(*library)(void); /* may be null */
 
     /* 0, or -ENOTSUP with the reason: not built, the kernel refuses, … May be null: always. */
     int (*available)(struct error *reason);
@@ -84,21 +85,22 @@ struct backend {
     /* Ends a wait early. Any thread, async-signal-safe. */
     void (*wake)(struct loop *loop);
 
-    int (*listen)(struct listener *listener);   /* listener->fd is listening */
-    void (*unlisten)(struct listener *listener); /* then calls listener_finished(), at once or later */
+    int (*listen)(struct listener *listener); /* listener->fd is listening */
+    void (*unlisten)(
+        struct listener *listener); /* then calls listener_finished(), at once or later */
 
     /* Starts to connect stream->fd; the outcome goes to stream_deliver_open. Errors other than bad
      * arguments are delivered, never returned, and never from inside this call. */
     int (*connect)(struct stream *stream, const struct endpoint *target);
-    /* Sends now what it can. Returns SEND_DONE, SEND_LATER (it then calls stream_deliver_sent once), or
-     * a negative errno. `*taken` is the number of bytes the kernel took at once. */
+    /* Sends now what it can. Returns SEND_DONE, SEND_LATER (it then calls stream_deliver_sent
+     * once), or a negative errno. `*taken` is the number of bytes the kernel took at once. */
     int (*send)(struct stream *stream, const struct iovec *parts, int count, size_t *taken);
     /* stream->paused changed. */
     void (*pause)(struct stream *stream);
     /* Half-close now: no send is pending. */
     void (*shutdown)(struct stream *stream);
-    /* Closes the descriptor and, when nothing of the stream is in flight any more, at once or later,
-     * calls stream_finished(). Called once. */
+    /* Closes the descriptor and, when nothing of the stream is in flight any more, at once or
+     * later, calls stream_finished(). Called once. */
     void (*finish)(struct stream *stream);
 
     int (*watch)(struct watch *watch, unsigned events); /* watch->events is still the old mask */
@@ -151,22 +153,22 @@ struct loop {
     void *data;
     struct loop_config config;
     uint64_t now_ns;
-    bool entered;                /* now_ns was read in this pass */
+    bool entered; /* now_ns was read in this pass */
     atomic_bool stopping;
-    atomic_bool sleeping;        /* posters must wake it */
+    atomic_bool sleeping; /* posters must wake it */
     _Atomic(struct post *) posted;
-    struct timer **timers;       /* 4-ary heap, slot 1 first */
+    struct timer **timers; /* 4-ary heap, slot 1 first */
     size_t timer_count, timer_capacity;
     struct stream *streams;
     struct listener *listeners;
-    struct stream *closing;      /* work for the end of the pass */
+    struct stream *closing; /* work for the end of the pass */
     struct stream *sent, **sent_tail;
     struct listener *closing_listeners;
-    struct buffer *receive;      /* the next delivery's, when nobody holds it */
+    struct buffer *receive; /* the next delivery's, when nobody holds it */
     struct buffer *free_buffers;
     uint64_t callback_serial;
     uint64_t pass_events;
-    int reserve_fd;              /* given up to accept and close a connection when descriptors run out */
+    int reserve_fd; /* given up to accept and close a connection when descriptors run out */
     struct loop_counters counters;
 };
 
@@ -181,11 +183,11 @@ static inline void loop_entered(struct loop *loop) {
 /* A receive buffer nobody holds; valid until the next call. Null when memory is out. */
 struct buffer *loop_receive_buffer(struct loop *loop);
 
-/* Makes an accepted descriptor a stream: options, limit check, memory. The caller then hands it to its
- * kernel interface and calls stream_deliver_open. Null: refused, the descriptor is closed. */
+/* Makes an accepted descriptor a stream: options, limit check, memory. The caller then hands it to
+ * its kernel interface and calls stream_deliver_open. Null: refused, the descriptor is closed. */
 struct stream *loop_accept_stream(struct listener *listener, int fd);
-/* The same options and check for a stream that had to exist before its descriptor did (libuv); counts
- * the outcome. False: refused; the backend closes it, and no callback may run. */
+/* The same options and check for a stream that had to exist before its descriptor did (libuv);
+ * counts the outcome. False: refused; the backend closes it, and no callback may run. */
 bool loop_admit_stream(struct stream *stream);
 /* Descriptors ran out while accepting: drops one waiting connection, so that a level-triggered
  * listener does not report it for ever. True if there may be more to accept. */

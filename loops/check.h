@@ -1,7 +1,8 @@
 /* check.h: assertions that stay on in release builds.
  *
- * In a measuring tool a wrong number looks like a right one, so a broken invariant ends the process at
- * once. CHECK is for our own mistakes only; what users, peers or the kernel do wrong is an error value. */
+ * In a measuring tool a wrong number looks like a right one, so a broken invariant ends the process
+ * at once. CHECK is for our own mistakes only; what users, peers or the kernel do wrong is an error
+ * value. */
 #ifndef LOOPMARK_CHECK_H
 #define LOOPMARK_CHECK_H
 

@@ -1,7 +1,7 @@
 /* clock.h: the one clock everything is measured with.
  *
- * CLOCK_MONOTONIC in nanoseconds, through the vDSO (about 20 ns a read where the clock source is the
- * TSC). Wall time appears only in records, as the date of a run. */
+ * CLOCK_MONOTONIC in nanoseconds, through the vDSO (about 20 ns a read where the clock source is
+ * the TSC). Wall time appears only in records, as the date of a run. */
 #ifndef LOOPMARK_CLOCK_H
 #define LOOPMARK_CLOCK_H
 

@@ -26,8 +26,9 @@ static int parse_unix(const char *path, struct endpoint *endpoint, struct error 
     if (length == 0)
         return error_set(error, -EINVAL, "unix: needs a path, as in unix:/run/echo.sock");
     if (length >= sizeof address->sun_path)
-        return error_set(error, -EINVAL, "socket path is %zu bytes long, at most %zu are possible: %s",
-                         length, sizeof address->sun_path - 1, path);
+        return error_set(error, -EINVAL,
+                         "socket path is %zu bytes long, at most %zu are possible: %s", length,
+                         sizeof address->sun_path - 1, path);
     address->sun_family = AF_UNIX;
     memcpy(address->sun_path, path, length + 1);
     endpoint->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
@@ -64,8 +65,8 @@ int endpoint_parse(const char *text, struct endpoint *endpoint, struct error *er
     char host[ENDPOINT_TEXT_BYTES], *end;
     const char *port;
     if (split_host_port(text, host, &port))
-        return error_set(error, -EINVAL,
-                         "address '%s' is not HOST:PORT, [IPV6]:PORT or unix:PATH", text);
+        return error_set(error, -EINVAL, "address '%s' is not HOST:PORT, [IPV6]:PORT or unix:PATH",
+                         text);
     unsigned long number = strtoul(port, &end, 10);
     if (*end != '\0' || *port < '0' || *port > '9' || number > 65535)
         return error_set(error, -EINVAL, "port '%s' in '%s' is not a number from 0 to 65535", port,
@@ -115,7 +116,8 @@ bool endpoint_is_loopback(const struct endpoint *endpoint) {
     case AF_UNIX:
         return true;
     case AF_INET:
-        return ntohl(((const struct sockaddr_in *)&endpoint->address)->sin_addr.s_addr) >> 24 == 127;
+        return ntohl(((const struct sockaddr_in *)&endpoint->address)->sin_addr.s_addr) >> 24 ==
+               127;
     case AF_INET6:
         return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&endpoint->address)->sin6_addr);
     default:
@@ -156,8 +158,8 @@ int socket_get_options(int fd, struct socket_options *options) {
     return 0;
 }
 
-/* A socket file stays behind when its server is killed. Only a refused connection proves that nobody
- * listens there any more; anything else is left alone and reported by bind. */
+/* A socket file stays behind when its server is killed. Only a refused connection proves that
+ * nobody listens there any more; anything else is left alone and reported by bind. */
 static void remove_stale_socket(const struct endpoint *endpoint) {
     const char *path = ((const struct sockaddr_un *)&endpoint->address)->sun_path;
     struct stat status;

@@ -2,11 +2,12 @@
  *
  * Kernel behaviour that shaped it:
  * - a registered descriptor stays registered; only a change of its mask costs an epoll_ctl
- * - EPOLLHUP and EPOLLERR come whether asked for or not, so a stream that waits for nothing is taken out
- *   (EPOLL_CTL_DEL), or level triggering would spin on its hang-up
+ * - EPOLLHUP and EPOLLERR come whether asked for or not, so a stream that waits for nothing is
+ * taken out (EPOLL_CTL_DEL), or level triggering would spin on its hang-up
  * - epoll_wait counts in milliseconds; epoll_pwait2 (Linux 5.11) in nanoseconds
- * - events of one wait may belong to something removed by an earlier callback of the same wait: streams
- *   are freed only at the end of the pass, and `forget` blanks the rest of the batch for watches */
+ * - events of one wait may belong to something removed by an earlier callback of the same wait:
+ * streams are freed only at the end of the pass, and `forget` blanks the rest of the batch for
+ * watches */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,8 @@ static int epoll_available(struct error *reason) {
     if (fd >= 0)
         close(fd);
     if (failure)
-        return error_set(reason, -ENOTSUP, "the kernel refuses epoll_pwait2 (Linux 5.11 has it): %s",
+        return error_set(reason, -ENOTSUP,
+                         "the kernel refuses epoll_pwait2 (Linux 5.11 has it): %s",
                          strerror(failure));
     return 0;
 }

@@ -1,7 +1,7 @@
 /* error.h: what went wrong, in words, for the caller to pass on.
  *
- * Functions return 0 or a negative errno. Where the number is too little (a file and line, a driver's
- * message) they also fill the caller's struct error. Only main prints it. */
+ * Functions return 0 or a negative errno. Where the number is too little (a file and line, a
+ * driver's message) they also fill the caller's struct error. Only main prints it. */
 #ifndef LOOPMARK_ERROR_H
 #define LOOPMARK_ERROR_H
 

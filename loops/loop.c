@@ -1,5 +1,5 @@
-/* loop.c: what all backends share: the registry, the pass, timers, posts, buffers, and the contract of
- * streams. A backend waits and moves bytes; when a callback may run is decided here. */
+/* loop.c: what all backends share: the registry, the pass, timers, posts, buffers, and the contract
+ * of streams. A backend waits and moves bytes; when a callback may run is decided here. */
 #include "loop.h"
 
 #include <errno.h>
@@ -21,10 +21,14 @@ static const struct backend *const backends[] = {
 };
 
 const char *const loop_syscall_names[SYSCALL_KINDS] = {
-    [SYSCALL_WAIT] = "wait",   [SYSCALL_CONTROL] = "control",
-    [SYSCALL_ACCEPT] = "accept", [SYSCALL_READ] = "read",
-    [SYSCALL_READ_AGAIN] = "read_again", [SYSCALL_SEND] = "send",
-    [SYSCALL_SEND_AGAIN] = "send_again", [SYSCALL_WAKE] = "wake",
+    [SYSCALL_WAIT] = "wait",
+    [SYSCALL_CONTROL] = "control",
+    [SYSCALL_ACCEPT] = "accept",
+    [SYSCALL_READ] = "read",
+    [SYSCALL_READ_AGAIN] = "read_again",
+    [SYSCALL_SEND] = "send",
+    [SYSCALL_SEND_AGAIN] = "send_again",
+    [SYSCALL_WAKE] = "wake",
 };
 
 bool loop_info(size_t index, struct loop_info *info) {
@@ -69,7 +73,8 @@ int loop_info_by_name(const char *name, struct loop_info *info, struct error *er
     return 0;
 }
 
-/* ---- opening and freeing ---------------------------------------------------------------------- */
+/* ---- opening and freeing ----------------------------------------------------------------------
+ */
 
 int loop_open(const char *name, const struct loop_config *config, struct loop **out,
               struct error *error) {
@@ -154,7 +159,8 @@ const struct loop_counters *loop_counters(const struct loop *loop) {
     return &loop->counters;
 }
 
-/* ---- timers: a 4-ary heap of pointers, so that moving one is a few cache lines ------------------ */
+/* ---- timers: a 4-ary heap of pointers, so that moving one is a few cache lines ------------------
+ */
 
 enum { HEAP_ARITY = 4 };
 
@@ -184,7 +190,8 @@ static void heap_sift_down(struct loop *loop, size_t slot) {
     struct timer *timer = loop->timers[slot];
     for (;;) {
         size_t first = heap_first_child(slot), best = 0;
-        for (size_t child = first; child < first + HEAP_ARITY && child <= loop->timer_count; child++)
+        for (size_t child = first; child < first + HEAP_ARITY && child <= loop->timer_count;
+             child++)
             if (best == 0 || loop->timers[child]->due_ns < loop->timers[best]->due_ns)
                 best = child;
         if (best == 0 || loop->timers[best]->due_ns >= timer->due_ns)
@@ -252,10 +259,12 @@ static void run_timers(struct loop *loop) {
     }
 }
 
-/* ---- posts: a stack that other threads push on and the loop takes whole ------------------------- */
+/* ---- posts: a stack that other threads push on and the loop takes whole -------------------------
+ */
 
-/* The loop announces its sleep and then looks at the stack once more; a poster pushes and then looks at
- * the announcement. With sequentially consistent operations one of the two sees the other. */
+/* The loop announces its sleep and then looks at the stack once more; a poster pushes and then
+ * looks at the announcement. With sequentially consistent operations one of the two sees the other.
+ */
 static void wake_if_sleeping(struct loop *loop) {
     if (atomic_exchange(&loop->sleeping, false))
         loop->backend->wake(loop);
@@ -293,10 +302,11 @@ static void run_posts(struct loop *loop) {
     }
 }
 
-/* ---- a pass ------------------------------------------------------------------------------------ */
+/* ---- a pass ------------------------------------------------------------------------------------
+ */
 
-/* Sends whose bytes are taken, then closes. Only what was due when this began: a callback that sends or
- * closes again adds to the next round. */
+/* Sends whose bytes are taken, then closes. Only what was due when this began: a callback that
+ * sends or closes again adds to the next round. */
 static void run_deferred(struct loop *loop) {
     struct stream *stream = loop->sent;
     loop->sent = NULL;
@@ -322,11 +332,12 @@ static void run_deferred(struct loop *loop) {
 }
 
 static bool work_is_due(const struct loop *loop) {
-    return loop->sent || loop->closing || loop->closing_listeners ||
-           atomic_load(&loop->posted) || atomic_load(&loop->stopping);
+    return loop->sent || loop->closing || loop->closing_listeners || atomic_load(&loop->posted) ||
+           atomic_load(&loop->stopping);
 }
 
-/* How long the wait may last; sets `*spinning` when it is cut short to poll until the next timer. */
+/* How long the wait may last; sets `*spinning` when it is cut short to poll until the next timer.
+ */
 static int64_t wait_timeout_ns(struct loop *loop, bool *spinning) {
     *spinning = false;
     if (work_is_due(loop))
@@ -348,8 +359,8 @@ static int run_pass(struct loop *loop) {
     bool spinning;
     run_timers(loop);
     int64_t timeout_ns = wait_timeout_ns(loop, &spinning);
-    /* Callbacks have run since now_ns was read: a wait counted from there would end late, and their time
-     * would pass for spinning. */
+    /* Callbacks have run since now_ns was read: a wait counted from there would end late, and their
+     * time would pass for spinning. */
     uint64_t before_ns = timeout_ns != 0 || spinning ? clock_now_ns() : loop->now_ns;
     if (timeout_ns != 0) {
         if (timeout_ns > 0) {
@@ -389,7 +400,8 @@ int loop_run(struct loop *loop) {
     return failure;
 }
 
-/* ---- receive buffers --------------------------------------------------------------------------- */
+/* ---- receive buffers ---------------------------------------------------------------------------
+ */
 
 struct buffer *loop_receive_buffer(struct loop *loop) {
     if (loop->receive && loop->receive->holds == 0)
@@ -402,9 +414,8 @@ struct buffer *loop_receive_buffer(struct loop *loop) {
         buffer = malloc(sizeof *buffer + loop->config.receive_bytes);
         if (!buffer)
             return NULL;
-        *buffer = (struct buffer){.bytes = (uint8_t *)(buffer + 1),
-                                  .size = loop->config.receive_bytes,
-                                  .loop = loop};
+        *buffer = (struct buffer){
+            .bytes = (uint8_t *)(buffer + 1), .size = loop->config.receive_bytes, .loop = loop};
         loop->counters.buffers++;
     }
     buffer->next = NULL;
@@ -421,7 +432,8 @@ void buffer_drop(struct buffer *buffer) {
     }
 }
 
-/* ---- listeners --------------------------------------------------------------------------------- */
+/* ---- listeners ---------------------------------------------------------------------------------
+ */
 
 int loop_listen(struct loop *loop, const struct endpoint *endpoint, int backlog,
                 const struct stream_handler *handler, void *data, struct listener **out,
@@ -484,7 +496,8 @@ void listener_finished(struct listener *listener) {
     free(listener);
 }
 
-/* ---- streams ----------------------------------------------------------------------------------- */
+/* ---- streams -----------------------------------------------------------------------------------
+ */
 
 struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *handler, void *data,
                                int fd) {
@@ -683,7 +696,8 @@ int stream_fd(const struct stream *stream) {
     return stream->fd;
 }
 
-/* ---- what backends deliver --------------------------------------------------------------------- */
+/* ---- what backends deliver ---------------------------------------------------------------------
+ */
 
 void stream_deliver_open(struct stream *stream, int err) {
     CHECK(!stream->open);

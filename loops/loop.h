@@ -4,21 +4,22 @@
  * `loop_stop`. No call blocks but `loop_run`, and no callback runs inside the call that starts an
  * operation. If a call returns an error its callback never comes.
  *
- * Memory, in one paragraph: receive buffers belong to the backend and are lent; send memory belongs to
- * the workload and is lent to the loop only while a send is SEND_LATER; streams belong to the loop,
- * with the workload's own state behind them in the same allocation, and both end after `on_close`;
- * timers, watches and posts are embedded by the caller and never allocated or freed by the loop.
+ * Memory, in one paragraph: receive buffers belong to the backend and are lent; send memory belongs
+ * to the workload and is lent to the loop only while a send is SEND_LATER; streams belong to the
+ * loop, with the workload's own state behind them in the same allocation, and both end after
+ * `on_close`; timers, watches and posts are embedded by the caller and never allocated or freed by
+ * the loop.
  *
- * A pass: due timers -> wait -> I/O callbacks -> posts -> deferred sends -> deferred closes. The same
- * order on every backend.
+ * A pass: due timers -> wait -> I/O callbacks -> posts -> deferred sends -> deferred closes. The
+ * same order on every backend.
  *
- * How a completion backend (io_uring) fits without a change to a workload: `on_data` already lends a
- * buffer the backend chose, so it can be one of a provided-buffer ring filled by a multishot receive,
- * handed back to the ring at the last `buffer_drop`; `stream_send` may answer SEND_LATER every time,
- * with the completion of the send request as `on_sent`; `stream_pause` only sets a mark, and what
- * arrives meanwhile is kept, bounded, until `stream_resume`; `on_close` comes after the last completion
- * of the stream, so memory never goes while the kernel holds it; `watch_set` is a poll request armed
- * again after each callback, which keeps it level-triggered. */
+ * How a completion backend (io_uring) fits without a change to a workload: `on_data` already lends
+ * a buffer the backend chose, so it can be one of a provided-buffer ring filled by a multishot
+ * receive, handed back to the ring at the last `buffer_drop`; `stream_send` may answer SEND_LATER
+ * every time, with the completion of the send request as `on_sent`; `stream_pause` only sets a
+ * mark, and what arrives meanwhile is kept, bounded, until `stream_resume`; `on_close` comes after
+ * the last completion of the stream, so memory never goes while the kernel holds it; `watch_set` is
+ * a poll request armed again after each callback, which keeps it level-triggered. */
 #ifndef LOOPMARK_LOOP_H
 #define LOOPMARK_LOOP_H
 
@@ -36,29 +37,30 @@ struct loop;
 struct stream;
 struct listener;
 
-/* ---- the loop ------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 struct loop_config {
     uint32_t receive_bytes; /* most bytes one on_data delivers; 0: LOOP_RECEIVE_BYTES */
-    uint64_t spin_ns; /* poll instead of sleeping when the next timer is nearer than this; 0: never */
+    uint64_t spin_ns;       /* poll instead of sleeping when a timer is nearer than this; 0: never */
 };
 
 #define LOOP_RECEIVE_BYTES (16u * 1024)
-#define LOOP_READS_PER_EVENT 32            /* read again only while the buffer comes back full */
+#define LOOP_READS_PER_EVENT 32 /* read again only while the buffer comes back full */
 #define LOOP_ACCEPTS_PER_EVENT 64
-#define LOOP_SEND_BUDGET (256u * 1024)     /* bytes accepted within one callback before SEND_LATER */
-#define LOOP_SEND_PARTS 8                  /* most iovecs in one send */
+#define LOOP_SEND_BUDGET (256u * 1024) /* bytes accepted within one callback before SEND_LATER */
+#define LOOP_SEND_PARTS 8              /* most iovecs in one send */
 
 /* Opens the backend of that name and no other. -ENOENT: no such backend; -ENOTSUP: not built or not
  * possible here, with the reason in `error`. `config` may be null. */
 int loop_open(const char *backend, const struct loop_config *config, struct loop **loop,
               struct error *error);
 
-/* Runs until `loop_stop`; may be called again afterwards. A negative errno if waiting itself failed. */
+/* Runs until `loop_stop`; may be called again afterwards. A negative errno if waiting itself
+ * failed. */
 int loop_run(struct loop *loop);
 
-/* Makes `loop_run` return at the end of its pass. Any thread; async-signal-safe. Sticks: called before
- * `loop_run`, it ends that run after one pass. */
+/* Makes `loop_run` return at the end of its pass. Any thread; async-signal-safe. Sticks: called
+ * before `loop_run`, it ends that run after one pass. */
 void loop_stop(struct loop *loop);
 
 /* Closes what is left (each stream gets its on_close) and frees the loop. Not from a callback. */
@@ -78,7 +80,7 @@ void *loop_data(const struct loop *loop);
 struct buffer {
     uint8_t *bytes;
     uint32_t size;
-    uint32_t holds;      /* plain count: one thread */
+    uint32_t holds; /* plain count: one thread */
     struct loop *loop;
     struct buffer *next; /* the backend's free list */
 };
@@ -102,8 +104,9 @@ struct stream_handler {
     /* `bytes[0..n)` lie in `buffer`; valid until return, or until dropped if held. n > 0. */
     void (*on_data)(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n);
 
-    /* The end of a send that was SEND_LATER; exactly once each, before on_close. err 0: all bytes are in
-     * the kernel. Otherwise the stream is closing, and -ECANCELED means it was closed by the caller. */
+    /* The end of a send that was SEND_LATER; exactly once each, before on_close. err 0: all bytes
+     * are in the kernel. Otherwise the stream is closing, and -ECANCELED means it was closed by the
+     * caller. */
     void (*on_sent)(struct stream *stream, void *cookie, int err);
 
     /* The peer has finished sending. Sending stays open. */
@@ -123,31 +126,32 @@ int loop_listen(struct loop *loop, const struct endpoint *endpoint, int backlog,
 void listener_close(struct listener *listener);
 
 /* Starts to connect, from `source` if that is not null. Errors only for bad arguments and exhausted
- * descriptors (-EMFILE; -ERANGE when the backend cannot take so high a descriptor); what the network
- * says comes as one on_open(err). */
+ * descriptors (-EMFILE; -ERANGE when the backend cannot take so high a descriptor); what the
+ * network says comes as one on_open(err). */
 int loop_connect(struct loop *loop, const struct endpoint *target, const struct endpoint *source,
                  const struct stream_handler *handler, void *data, struct stream **stream);
 
-/* SEND_DONE: all bytes are in the kernel, the memory is the caller's again and on_sent will not come.
- * SEND_LATER: the bytes (not the iovec array) must stay until on_sent(cookie).
- * A negative errno: nothing will be sent, the caller keeps the memory and closes the stream; -EBUSY: a
- * send is still under way (one at a time); -ENOTCONN: not open, closing, or already shut down.
- * Never partial. At most LOOP_SEND_PARTS parts. */
+/* SEND_DONE: all bytes are in the kernel, the memory is the caller's again and on_sent will not
+ * come. SEND_LATER: the bytes (not the iovec array) must stay until on_sent(cookie). A negative
+ * errno: nothing will be sent, the caller keeps the memory and closes the stream; -EBUSY: a send is
+ * still under way (one at a time); -ENOTCONN: not open, closing, or already shut down. Never
+ * partial. At most LOOP_SEND_PARTS parts. */
 enum { SEND_LATER = 0, SEND_DONE = 1 };
 int stream_send(struct stream *stream, const struct iovec *parts, int count, void *cookie);
 
 /* True while a send is SEND_LATER. */
 bool stream_sending(const struct stream *stream);
 
-/* After pause no on_data and no on_eof comes; what was received is kept. A paused stream may notice its
- * peer's reset only when it resumes or sends. Both are cheap marks and may be repeated. */
+/* After pause no on_data and no on_eof comes; what was received is kept. A paused stream may notice
+ * its peer's reset only when it resumes or sends. Both are cheap marks and may be repeated. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
 /* Ends our sending side, after a pending send if there is one. */
 void stream_shutdown(struct stream *stream);
 
-/* Closes: a pending send is cancelled, one on_close comes later in this pass or after. Repeatable. */
+/* Closes: a pending send is cancelled, one on_close comes later in this pass or after. Repeatable.
+ */
 void stream_close(struct stream *stream);
 
 void *stream_state(struct stream *stream); /* handler->state_bytes of it */
@@ -171,7 +175,8 @@ static inline bool timer_is_set(const struct timer *timer) {
     return timer->heap_slot != 0;
 }
 
-/* ---- foreign descriptors (libpq and its like) ------------------------------------------------- */
+/* ---- foreign descriptors (libpq and its like) -------------------------------------------------
+ */
 
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 
@@ -189,18 +194,20 @@ struct watch {
  * before the descriptor is closed. -ERANGE when the backend cannot take so high a descriptor. */
 int watch_set(struct loop *loop, struct watch *watch, unsigned events);
 
-/* ---- from other threads ----------------------------------------------------------------------- */
+/* ---- from other threads -----------------------------------------------------------------------
+ */
 
 struct post {
     void (*run)(struct post *post);
     struct post *next; /* the loop's */
 };
 
-/* Has post->run called on the loop's thread, in order of posting per thread. Any thread. The memory is
- * the loop's until `run` begins. */
+/* Has post->run called on the loop's thread, in order of posting per thread. Any thread. The memory
+ * is the loop's until `run` begins. */
 void loop_post(struct loop *loop, struct post *post);
 
-/* ---- counters: written by the loop's thread ---------------------------------------------------- */
+/* ---- counters: written by the loop's thread ----------------------------------------------------
+ */
 
 enum loop_syscall {
     SYSCALL_WAIT,
@@ -221,27 +228,29 @@ struct loop_counters {
     uint64_t wait_ns;            /* inside waits that could sleep */
     uint64_t spin_ns;            /* passes that polled and found nothing (config.spin_ns) */
     uint64_t syscalls[SYSCALL_KINDS];
-    bool syscalls_exact;         /* false: a library makes calls we do not see (libuv's epoll_ctl) */
+    bool syscalls_exact; /* false: a library makes calls we do not see (libuv's epoll_ctl) */
     uint64_t received_bytes, sent_bytes;
-    uint64_t copied_bytes;       /* payload moved by memcpy inside the loop: 0 in echo and HTTP */
+    uint64_t copied_bytes; /* payload moved by memcpy inside the loop: 0 in echo and HTTP */
     uint64_t sends_done, sends_later;
-    uint64_t accepted, accept_refused; /* refused: out of descriptors, or over the backend's limit */
+    uint64_t accepted,
+        accept_refused; /* refused: out of descriptors, or over the backend's limit */
     uint64_t timers_fired, timer_late_ns, timer_late_max_ns;
-    uint64_t posts, wakes;       /* wakes: posts and stops that had to wake a sleeping loop */
-    uint64_t buffers;            /* receive buffers allocated so far */
+    uint64_t posts, wakes; /* wakes: posts and stops that had to wake a sleeping loop */
+    uint64_t buffers;      /* receive buffers allocated so far */
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 
-/* ---- the registry ------------------------------------------------------------------------------ */
+/* ---- the registry ------------------------------------------------------------------------------
+ */
 
 struct loop_info {
     const char *name;
     const char *summary;
-    const char *library;       /* "libuv 1.44.2"; null for our own */
-    int descriptor_limit;      /* highest descriptor + 1 it can take (select: FD_SETSIZE); 0: none */
+    const char *library;  /* "libuv 1.44.2"; null for our own */
+    int descriptor_limit; /* highest descriptor + 1 it can take (select: FD_SETSIZE); 0: none */
     uint64_t timer_resolution_ns;
     bool available;
-    struct error reason;       /* why not available */
+    struct error reason; /* why not available */
 };
 
 /* The i-th backend, or false beyond the last. */

@@ -1,12 +1,12 @@
 /* select.c: the naive loop, as people write it.
  *
  * A master set for reading and one for writing are copied before every wait, and after it every
- * descriptor from 0 to the highest is asked with FD_ISSET. That walk, and the kernel's own over the same
- * range, are what this backend is here to show; tuning them away would miss the point.
+ * descriptor from 0 to the highest is asked with FD_ISSET. That walk, and the kernel's own over the
+ * same range, are what this backend is here to show; tuning them away would miss the point.
  *
- * select cannot take a descriptor of FD_SETSIZE (1024) or more: FD_SET would write beyond the set. Such
- * descriptors are refused where they appear (loop.c). The timeout has microseconds and is rounded up,
- * or the last fraction would be spent spinning. */
+ * select cannot take a descriptor of FD_SETSIZE (1024) or more: FD_SET would write beyond the set.
+ * Such descriptors are refused where they appear (loop.c). The timeout has microseconds and is
+ * rounded up, or the last fraction would be spent spinning. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* stream.c: streams, listeners and watches on top of readiness, for select and epoll alike.
  *
  * A stream is registered once and its mask is touched only when what it waits for really changes: a
- * write is tried at once and writability asked for only while bytes are left over, so an echo costs a
- * wait, a read and a send and nothing else. */
+ * write is tried at once and writability asked for only while bytes are left over, so an echo costs
+ * a wait, a read and a send and nothing else. */
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -39,7 +39,8 @@ static void arm_stream(struct readiness_stream *ready) {
         stream_fail(stream, failure);
 }
 
-/* ---- reading and writing ------------------------------------------------------------------------ */
+/* ---- reading and writing ------------------------------------------------------------------------
+ */
 
 static void read_stream(struct stream *stream) {
     struct loop_counters *counters = &stream->loop->counters;
@@ -124,7 +125,8 @@ static void write_rest(struct readiness_stream *ready) {
     stream_deliver_sent(stream, failure);
 }
 
-/* ---- connecting and accepting ------------------------------------------------------------------- */
+/* ---- connecting and accepting -------------------------------------------------------------------
+ */
 
 static void connect_outcome(struct stream *stream) {
     int err = 0;
@@ -203,22 +205,21 @@ static void listener_ready(struct source *source, unsigned events) {
 }
 
 int readiness_listen(struct listener *listener) {
-    struct readiness_listener *ready =
-        CONTAINER_OF(listener, struct readiness_listener, listener);
+    struct readiness_listener *ready = CONTAINER_OF(listener, struct readiness_listener, listener);
     ready->source = (struct source){.fd = listener->fd, .ready = listener_ready};
     return arm(listener->loop, &ready->source, WATCH_READ);
 }
 
 void readiness_unlisten(struct listener *listener) {
-    struct readiness_listener *ready =
-        CONTAINER_OF(listener, struct readiness_listener, listener);
+    struct readiness_listener *ready = CONTAINER_OF(listener, struct readiness_listener, listener);
     listener->loop->backend->poller->forget(listener->loop, &ready->source);
     CHECK(arm(listener->loop, &ready->source, 0) == 0);
     close(listener->fd);
     listener_finished(listener);
 }
 
-/* ---- the rest of a stream's life ---------------------------------------------------------------- */
+/* ---- the rest of a stream's life ----------------------------------------------------------------
+ */
 
 void readiness_pause(struct stream *stream) {
     arm_stream(readiness(stream));
@@ -235,7 +236,8 @@ void readiness_finish(struct stream *stream) {
     stream_finished(stream);
 }
 
-/* ---- watches ------------------------------------------------------------------------------------ */
+/* ---- watches ------------------------------------------------------------------------------------
+ */
 
 struct readiness_watch {
     struct source source;
@@ -259,8 +261,8 @@ int readiness_watch(struct watch *watch, unsigned events) {
         ready = calloc(1, sizeof *ready);
         if (!ready)
             return -ENOMEM;
-        *ready = (struct readiness_watch){
-            .source = {.fd = watch->fd, .ready = watch_ready}, .watch = watch};
+        *ready = (struct readiness_watch){.source = {.fd = watch->fd, .ready = watch_ready},
+                                          .watch = watch};
         watch->backend_state = ready;
     }
     int failure = arm(loop, &ready->source, events);
@@ -274,7 +276,7 @@ int readiness_watch(struct watch *watch, unsigned events) {
     return failure;
 }
 
-/* ---- waking a sleeping loop ---------------------------------------------------------------------- */
+/* ---- waking a sleeping loop ------------------------------------------------------------------ */
 
 static void wakeup_ready(struct source *source, unsigned events) {
     (void)events;

@@ -1,10 +1,11 @@
 /* echo.c: every byte comes back. The workload that shows the loop itself: no parsing, no thinking.
  *
- * The server sends each received buffer as it lies, and holds the buffer and pauses the connection only
- * while the kernel would not take it all: no copy and no allocation per request on any loop.
+ * The server sends each received buffer as it lies, and holds the buffer and pauses the connection
+ * only while the kernel would not take it all: no copy and no allocation per request on any loop.
  *
- * The client sends slices of one random table. When it verifies, the slice depends on the connection and
- * on the number of the request, so that an answer to another request or another connection is noticed. */
+ * The client sends slices of one random table. When it verifies, the slice depends on the
+ * connection and on the number of the request, so that an answer to another request or another
+ * connection is noticed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static const struct knob echo_knobs[] = {
      .most = ECHO_SIZE_MOST},
 };
 
-/* ---- the server -------------------------------------------------------------------------------- */
+/* ---- the server --------------------------------------------------------------------------------
+ */
 
 struct server {
     struct listener *listener;
@@ -86,7 +88,8 @@ static void echo_stop_serving(struct server *server) {
 
 static const struct workload_server echo_server = {.start = echo_serve, .stop = echo_stop_serving};
 
-/* ---- the client -------------------------------------------------------------------------------- */
+/* ---- the client --------------------------------------------------------------------------------
+ */
 
 /* Starts of slices: a prime, so that they repeat late, and more of them than requests in flight. */
 enum { SLICE_STARTS = 65521, SLICE_STEP = 7919 };
@@ -103,10 +106,10 @@ struct client {
 
 struct echo_asker {
     struct client *client;
-    uint32_t number;      /* of the connection */
+    uint32_t number;         /* of the connection */
     uint64_t sent, answered; /* messages */
-    uint32_t queued;      /* asked for while a send was under way */
-    size_t arrived;       /* bytes of the answer that is coming in */
+    uint32_t queued;         /* asked for while a send was under way */
+    size_t arrived;          /* bytes of the answer that is coming in */
     bool wrong, ended;
 };
 
@@ -172,7 +175,8 @@ static void asker_data(struct stream *stream, struct buffer *buffer, uint8_t *by
         if (asker->arrived == client->size) {
             asker->arrived = 0;
             asker->answered++;
-            client->events->answered(stream_data(stream), asker->wrong ? -EBADMSG : 0, client->size);
+            client->events->answered(stream_data(stream), asker->wrong ? -EBADMSG : 0,
+                                     client->size);
         }
     }
 }
@@ -258,7 +262,8 @@ static const struct workload_client echo_client = {
     .stop = echo_stop_asking,
 };
 
-/* ---- the workload ------------------------------------------------------------------------------ */
+/* ---- the workload ------------------------------------------------------------------------------
+ */
 
 static const char *const echo_schemes[] = {"tcp", "unix", NULL};
 

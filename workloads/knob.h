@@ -46,7 +46,8 @@ struct knob_values {
 };
 
 /* All initial values. CHECKs that the tables fit and that no name comes twice. */
-void knob_values_init(struct knob_values *values, struct knob_table first, struct knob_table second);
+void knob_values_init(struct knob_values *values, struct knob_table first,
+                      struct knob_table second);
 
 /* The index-th knob over both tables, or null beyond the last. */
 const struct knob *knob_at(const struct knob_values *values, size_t index);

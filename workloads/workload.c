@@ -38,8 +38,10 @@ const struct workload *workload_for_url(const char *url, struct endpoint *target
                                         struct error *error) {
     const char *colon = strchr(url, ':');
     if (!colon || (strncmp(colon, "://", 3) != 0 && strncmp(url, "unix:", 5) != 0)) {
-        error_set(error, -EINVAL, "'%s' is not a URL; it should look like tcp://127.0.0.1:7000 or "
-                  "unix:/run/echo.sock", url);
+        error_set(error, -EINVAL,
+                  "'%s' is not a URL; it should look like tcp://127.0.0.1:7000 or "
+                  "unix:/run/echo.sock",
+                  url);
         return NULL;
     }
     const struct workload *found = NULL;
@@ -47,7 +49,8 @@ const struct workload *workload_for_url(const char *url, struct endpoint *target
         if (speaks(workloads[i], url, (size_t)(colon - url)))
             found = workloads[i];
     if (!found) {
-        error_set(error, -EINVAL, "nothing here speaks '%.*s'; use tcp:// or unix: (see `loopmark list`)",
+        error_set(error, -EINVAL,
+                  "nothing here speaks '%.*s'; use tcp:// or unix: (see `loopmark list`)",
                   (int)(colon - url), url);
         return NULL;
     }

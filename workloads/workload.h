@@ -4,8 +4,8 @@
  * generator drives, and a table of knobs. Adding one is a file and a line in workload.c.
  *
  * The generator decides when a request is sent and owns all times; the client half knows only the
- * protocol. Answers on one connection come in the order of its requests. Everything here belongs to the
- * loop's thread. */
+ * protocol. Answers on one connection come in the order of its requests. Everything here belongs to
+ * the loop's thread. */
 #ifndef LOOPMARK_WORKLOAD_H
 #define LOOPMARK_WORKLOAD_H
 
@@ -19,15 +19,16 @@ struct workload_server {
     /* Listens and serves until `stop`. `*bound` is the real address. */
     int (*start)(struct loop *loop, const struct knob_values *knobs, const struct endpoint *listen,
                  struct endpoint *bound, struct server **server, struct error *error);
-    /* Stops listening and frees `server`. Its connections live on until their peers or loop_free close
-     * them. */
+    /* Stops listening and frees `server`. Its connections live on until their peers or loop_free
+     * close them. */
     void (*stop)(struct server *server);
 };
 
 /* How the client half reports to the generator. `slot` is what was given to `connect`. */
 struct client_events {
-    void (*opened)(void *slot);                       /* connected: may ask now */
-    void (*answered)(void *slot, int err, size_t bytes); /* the oldest request; err -EBADMSG: wrong */
+    void (*opened)(void *slot); /* connected: may ask now */
+    void (*answered)(void *slot, int err,
+                     size_t bytes);      /* the oldest request; err -EBADMSG: wrong */
     void (*closed)(void *slot, int err); /* last; 0: closed by us, -EPIPE: the peer ended it */
 };
 
@@ -60,8 +61,8 @@ struct workload {
 const struct workload *workload_at(size_t index);
 /* Null with the known names in `error`. */
 const struct workload *workload_find(const char *name, struct error *error);
-/* The one whose client speaks the scheme of `url` ("tcp://127.0.0.1:7000", "unix:/run/echo"), with the
- * endpoint it names. Null with `error` filled. */
+/* The one whose client speaks the scheme of `url` ("tcp://127.0.0.1:7000", "unix:/run/echo"), with
+ * the endpoint it names. Null with `error` filled. */
 const struct workload *workload_for_url(const char *url, struct endpoint *target,
                                         struct error *error);
 

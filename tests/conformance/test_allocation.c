@@ -171,8 +171,9 @@ static struct echo_run *run_echo(struct fixture *fixture, size_t size) {
     struct endpoint address, bound;
     struct listener *listener;
     fresh_address(fixture, &address);
-    assert_int_equal(loop_listen(fixture->loop, &address, 1, &server_handler, run, &listener, &bound,
-                                 NULL), 0);
+    int failure = loop_listen(fixture->loop, &address, 1, &server_handler, run, &listener, &bound,
+                              NULL);
+    assert_int_equal(failure, 0);
     assert_int_equal(loop_connect(fixture->loop, &bound, NULL, &client_handler, run, NULL), 0);
     run_to_stop(fixture);
     RUN_UNTIL(fixture, run->server_closed);
@@ -195,6 +196,7 @@ static void test_no_allocation(struct fixture *fixture) {
 /* The way of SEND_LATER, with held buffers, is free of allocations too. */
 static void test_no_allocation_when_later(struct fixture *fixture) {
     skip_if_uncounted(fixture);
+    fixture->transport = TRANSPORT_UNIX; /* delayed acknowledgements would make it last */
     struct echo_run *run = run_echo(fixture, MOST_BYTES);
     assert_true(run->end.counters.sends_later - run->begin.counters.sends_later >= ROUND_TRIPS);
     assert_int_equal(run->end.allocations, run->begin.allocations);

@@ -103,8 +103,10 @@ static void whose_limit_the_throughput_is(void **state) {
         double generator, server;
         enum bound bound;
     } cases[] = {
-        {0.94, 0.96, BOUND_SERVER},  {0.96, 0.96, BOUND_CO_LIMITED},
-        {0.94, 0.94, BOUND_LATENCY}, {0.96, 0.94, BOUND_GENERATOR},
+        {0.94, 0.96, BOUND_SERVER},
+        {0.96, 0.96, BOUND_CO_LIMITED},
+        {0.94, 0.94, BOUND_LATENCY},
+        {0.96, 0.94, BOUND_GENERATOR},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         fixture->result->busy = cases[i].generator;
@@ -225,20 +227,13 @@ static void reasons_do_not_overflow(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(a_good_result_is_valid),
-        CASE(an_unfinished_load_says_why),
-        CASE(nothing_answered_is_not_valid),
-        CASE(errors_beyond_one_in_a_thousand),
-        CASE(one_wrong_answer_is_too_many),
-        CASE(whose_limit_the_throughput_is),
-        CASE(an_unknown_server_has_no_bound),
-        CASE(a_server_on_two_cpus_is_half_busy),
-        CASE(steal_beyond_two_percent),
-        CASE(waiting_for_a_cpu),
-        CASE(an_open_loop_has_no_bound),
-        CASE(a_busy_generator_in_open_loop),
-        CASE(a_missed_constant_rate),
-        CASE(a_late_generator),
+        CASE(a_good_result_is_valid),         CASE(an_unfinished_load_says_why),
+        CASE(nothing_answered_is_not_valid),  CASE(errors_beyond_one_in_a_thousand),
+        CASE(one_wrong_answer_is_too_many),   CASE(whose_limit_the_throughput_is),
+        CASE(an_unknown_server_has_no_bound), CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
+        CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),
+        CASE(a_missed_constant_rate),         CASE(a_late_generator),
         CASE(reasons_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
