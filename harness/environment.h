@@ -2,8 +2,8 @@
  *
  * Everything is read from /proc, /sys and a few system calls; nothing is changed. What cannot be
  * read is null, never an error and never a guess. `root` is "/" but for tests, which give the root
- * of a made-up /proc and /sys; `allowed` is the CPUs this process may use, null: ask the kernel. Any
- * thread. */
+ * of a made-up /proc and /sys; `allowed` is the CPUs this process may use, null: ask the kernel.
+ * Any thread. */
 #ifndef LOOPMARK_ENVIRONMENT_H
 #define LOOPMARK_ENVIRONMENT_H
 

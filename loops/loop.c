@@ -323,11 +323,13 @@ static void run_deferred(struct loop *loop) {
         loop->closing_listeners = listener->closing_next;
         loop->backend->unlisten(listener);
     }
-    while (loop->closing) {
-        stream = loop->closing;
-        loop->closing = stream->closing_next;
+    stream = loop->closing;
+    loop->closing = NULL;
+    while (stream) {
+        struct stream *next = stream->closing_next;
         stream->finishing = true;
         loop->backend->finish(stream);
+        stream = next;
     }
 }
 
@@ -461,6 +463,9 @@ int loop_listen(struct loop *loop, const struct endpoint *endpoint, int backlog,
             unlink(listener->unlink_path);
         close(fd);
         free(listener);
+        if (failure == -ERANGE)
+            return error_set(error, failure, "%s takes descriptors below %d only, and this is %d",
+                             loop->backend->name, loop->backend->descriptor_limit, fd);
         return error_set(error, failure, "%s cannot listen: %s", loop->backend->name,
                          strerror(-failure));
     }
@@ -709,9 +714,10 @@ void stream_deliver_open(struct stream *stream, int err) {
     stream->open = err == 0;
     if (stream->handler->on_open)
         stream->handler->on_open(stream, err);
-    if (err)
+    if (err) {
         stream_fail(stream, err);
-    else if (stream->paused && !stream->closing)
+        stream->close_err = err; /* also if on_open has closed it already */
+    } else if (stream->paused && !stream->closing)
         stream->loop->backend->pause(stream); /* paused in on_open, before the backend could know */
 }
 
@@ -761,6 +767,7 @@ void stream_finished(struct stream *stream) {
     CHECK(stream->finishing);
     if (stream->sent_due)
         forget_sent(stream);
+    callback_begins(stream->loop);
     if (stream->later) {
         stream->later = false;
         if (stream->handler->on_sent)
@@ -773,7 +780,7 @@ void stream_finished(struct stream *stream) {
 }
 
 int watch_set(struct loop *loop, struct watch *watch, unsigned events) {
-    CHECK(watch->on_ready && (watch->loop == NULL || watch->loop == loop));
+    CHECK(watch->fd >= 0 && watch->on_ready && (watch->loop == NULL || watch->loop == loop));
     if (events && over_limit(loop, watch->fd))
         return -ERANGE;
     if (events == watch->events)

@@ -41,7 +41,7 @@ struct listener;
 
 struct loop_config {
     uint32_t receive_bytes; /* most bytes one on_data delivers; 0: LOOP_RECEIVE_BYTES */
-    uint64_t spin_ns;       /* poll instead of sleeping when a timer is nearer than this; 0: never */
+    uint64_t spin_ns; /* poll instead of sleeping when a timer is nearer than this; 0: never */
 };
 
 #define LOOP_RECEIVE_BYTES (16u * 1024)
@@ -63,7 +63,8 @@ int loop_run(struct loop *loop);
  * before `loop_run`, it ends that run after one pass. */
 void loop_stop(struct loop *loop);
 
-/* Closes what is left (each stream gets its on_close) and frees the loop. Not from a callback. */
+/* Closes what is left (each stream gets its on_close) and frees the loop. Not from a callback, and
+ * after every watch was ended. Posts that have not run never will. */
 void loop_free(struct loop *loop);
 
 const char *loop_backend_name(const struct loop *loop);
@@ -181,7 +182,8 @@ static inline bool timer_is_set(const struct timer *timer) {
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 
 /* Level-triggered on every backend: called in each pass while the descriptor is ready. Errors and
- * hang-ups are reported as readiness for what was asked. Zero it, then fill fd and on_ready. */
+ * hang-ups are reported as readiness for what was asked. At most one watch on a descriptor. Zero
+ * it, then fill fd and on_ready. */
 struct watch {
     int fd;
     void (*on_ready)(struct watch *watch, unsigned events);

@@ -248,8 +248,9 @@ struct listener *probe_listen(struct probe *probe, struct endpoint *bound) {
     struct listener *listener = NULL;
     int failure;
     fresh_address(probe->fixture, &address);
-    IN_CALL(probe->fixture, failure = loop_listen(probe->fixture->loop, &address, 128, &probe_handler,
-                                                  probe, &listener, bound, &error));
+    IN_CALL(probe->fixture,
+            failure = loop_listen(probe->fixture->loop, &address, 128, &probe_handler, probe,
+                                  &listener, bound, &error));
     if (failure)
         fail_msg("%s", error.text);
     return listener;
@@ -434,7 +435,7 @@ void skip_case(struct fixture *fixture, const char *reason) {
     skip();
 }
 
-/* The fixture is leaked when the case fails: a jump out of a callback leaves nothing to clean up by. */
+/* A fixture is leaked when its case fails: nothing cleans up after a jump out of a callback. */
 static void run_case(void **state) {
     const struct case_run *run = *state;
     skip_if_impossible(run);
@@ -470,8 +471,8 @@ static size_t list_runs(const struct conformance_case *test, const struct loop_i
     return count;
 }
 
-/* A library may keep descriptors of its own from its first loop on (libuv: a pipe for signals). They are
- * no leak, so they are there before anything is counted. */
+/* A library may keep descriptors of its own from its first loop on (libuv: a pipe for signals).
+ * They are no leak, so they are there before anything is counted. */
 static void open_first_loop(const struct loop_info *info) {
     struct loop *loop;
     if (info->available && loop_open(info->name, NULL, &loop, NULL) == 0)

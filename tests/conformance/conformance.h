@@ -1,14 +1,15 @@
 /* conformance.h: runs one set of cases on every loop backend, with a probe for each stream.
  *
  * A case is a function that gets a fixture: a fresh loop of one backend. It drives the loop pass by
- * pass, with plain sockets as peers in the same thread, so that what happens has one order and needs no
- * sleeping. Each case runs once a backend (and once a transport where that is asked for) under the name
- * "backend: case"; a backend that is not available here is a skip with its reason.
+ * pass, with plain sockets as peers in the same thread, so that what happens has one order and
+ * needs no sleeping. Each case runs once a backend (and once a transport where that is asked for)
+ * under the name "backend: case"; a backend that is not available here is a skip with its reason.
  *
- * What every stream must keep to, whatever the case is about, is asserted by the probe in each callback:
- * the order of callbacks, none inside the call that starts an operation, none after on_close, no data
- * while paused, one on_sent with its cookie for each SEND_LATER, and the bytes themselves. After each
- * case the loop is freed, each stream must have had its on_close, and no descriptor may be left open.
+ * What every stream must keep to, whatever the case is about, is asserted by the probe in each
+ * callback: the order of callbacks, none inside the call that starts an operation, none after
+ * on_close, no data while paused, one on_sent with its cookie for each SEND_LATER, and the bytes
+ * themselves. After each case the loop is freed, each stream must have had its on_close, and no
+ * descriptor may be left open.
  *
  * Assertions belong to the test's own thread alone: they jump. */
 #ifndef LOOPMARK_CONFORMANCE_H

@@ -1,5 +1,5 @@
-/* test_limits.c: many connections at once, descriptors that run out or are too high, and the bounds on
- * what one pass may do. */
+/* test_limits.c: many connections at once, descriptors that run out or are too high, and the bounds
+ * on what one pass may do. */
 #include "conformance.h"
 
 #include <fcntl.h>
@@ -84,8 +84,8 @@ static void ask_peers(struct burst *burst) {
         struct pollfd poller = {.fd = burst->peers[i], .events = POLLOUT};
         RUN_UNTIL(burst->fixture, poll(&poller, 1, 0) == 1);
         uint8_t byte = pattern_byte((size_t)i);
-        ssize_t ignored = send(burst->peers[i], &byte, 1, MSG_NOSIGNAL); /* it may have been refused */
-        (void)ignored;
+        ssize_t maybe_refused = send(burst->peers[i], &byte, 1, MSG_NOSIGNAL);
+        (void)maybe_refused;
     }
 }
 
@@ -313,7 +313,8 @@ static void starve(const char *backend) {
     alarm(30);
     CHILD_ASSERT(loop_open(backend, NULL, &loop, NULL) == 0);
     CHILD_ASSERT(endpoint_parse("127.0.0.1:0", &address, NULL) == 0);
-    CHILD_ASSERT(loop_listen(loop, &address, 64, &counting_handler, &counting, NULL, &bound, NULL) == 0);
+    CHILD_ASSERT(loop_listen(loop, &address, 64, &counting_handler, &counting, NULL, &bound,
+                             NULL) == 0);
     for (int i = 0; i < HUNGRY_PEERS; i++) {
         peers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         CHILD_ASSERT(peers[i] >= 0);
@@ -331,7 +332,8 @@ static void starve(const char *backend) {
     /* libuv keeps one descriptor in reserve for itself and gives it up at first. */
     CHILD_ASSERT(answered >= 1 && answered <= DESCRIPTORS_LEFT + 1);
     CHILD_ASSERT(counting.opened == answered);
-    CHILD_ASSERT(loop_connect(loop, &bound, NULL, &counting_handler, &counting, &stream) == -EMFILE);
+    CHILD_ASSERT(loop_connect(loop, &bound, NULL, &counting_handler, &counting, &stream) ==
+                 -EMFILE);
     CHILD_ASSERT(idle_passes(loop) <= IDLE_PASSES_MOST);
     const struct loop_counters *counters = loop_counters(loop);
     if (counters->syscalls_exact)

@@ -159,8 +159,8 @@ static void note_and_stop(struct timer *timer) {
     loop_stop(stopping->fixture->loop);
 }
 
-/* A loop with one timer sleeps until it is due, whether it polls at the end or not, and the number of
- * passes tells that it slept. */
+/* A loop with one timer sleeps until it is due, whether it polls at the end or not, and the number
+ * of passes tells that it slept. */
 static void test_sleep_until_due(struct fixture *fixture) {
     for (int spins = 0; spins < 2; spins++) {
         reopen_loop(fixture, &(struct loop_config){.spin_ns = spins ? 2 * NS_PER_MS : 0});

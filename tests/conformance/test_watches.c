@@ -154,7 +154,7 @@ static void test_end_in_other_callback(struct fixture *fixture) {
         close_both(&seen[i]);
 }
 
-/* The other's number goes to a new descriptor, watched anew, in the same pass: what was ready is not. */
+/* The other's number goes to a new descriptor, watched anew, in the same pass: it is not ready. */
 static void replace_the_other(struct watch *watch, unsigned events) {
     struct seen *seen = CONTAINER_OF(watch, struct seen, watch), *other = seen->other;
     note(watch, events);

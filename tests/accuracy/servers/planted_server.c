@@ -10,7 +10,7 @@
 #include "raw_echo.h"
 
 #define NS_PER_S 1000000000ull
-#define BURN_LEAST_NS 10000 /* reading the clock costs 100 to 200 ns, which is outside what it shows */
+#define BURN_LEAST_NS 10000 /* reading the clock takes 100 to 200 ns that it does not show */
 
 struct extra {
     uint64_t burn_ns, sleep_us;

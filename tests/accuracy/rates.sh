@@ -1,0 +1,22 @@
+#!/bin/bash
+# rates.sh: an open loop asks exactly as often as it was told to, at rates that divide a second
+# badly too.
+# Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why`; exit status 1 if anything was not ok.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/accuracy/support.bash
+
+rates=(51 149 999 20000)
+needs "${rates[@]/#/constant_}" poisson_1000
+
+serve
+for rate in "${rates[@]}"; do
+    while again "constant_$rate"; do load "constant_$rate" --rate "$rate" -d 10s -c 20; done
+    holds "constant_$rate" '[within("achieved rate", r.achieved_rate, rate, rate * 0.001),
+        same("requests", r.requests, rate * 10)]' r="constant_$rate.json" rate="$rate"
+done
+
+# The count of a Poisson process has the variance of its mean: 100 here, and 4 of them are 1 in 16,000.
+while again poisson_1000; do load poisson_1000 --rate 1000 --arrivals poisson -d 10s -c 20; done
+holds poisson_1000 'within("requests", r.requests, 10000, 4 * 100)' r=poisson_1000.json
+finish
