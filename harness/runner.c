@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "harness/build_info.h"
@@ -420,6 +421,22 @@ static bool can_run(const struct contender *contender, struct error *reason) {
     return true;
 }
 
+/* Server and generator each hold all connections, and a few descriptors more. */
+static bool enough_descriptors(const struct campaign *campaign, const struct cell *cell,
+                               const struct contender *contender, struct error *reason) {
+    enum { FURTHER_DESCRIPTORS = 64 };
+    struct knob_values knobs;
+    struct rlimit limit;
+    knobs_of(campaign->run->plan, campaign->experiment, cell, contender, &knobs);
+    double needed = knob_get(&knobs, "connections") + knob_get(&knobs, "idle_connections") +
+                    FURTHER_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || needed <= (double)limit.rlim_max)
+        return true;
+    error_set(reason, -EMFILE, "needs %.0f open files, the hard limit is %llu (ulimit -Hn)", needed,
+              (unsigned long long)limit.rlim_max);
+    return false;
+}
+
 static void skip_what_cannot_run(struct campaign *campaign) {
     const struct experiment *experiment = campaign->experiment;
     for (size_t k = 0; k < experiment->contender_count; k++) {
@@ -430,6 +447,9 @@ static void skip_what_cannot_run(struct campaign *campaign) {
             skip(campaign, contender->name, NULL, reason.text);
         for (size_t i = 0; i < campaign->cell_count; i++) {
             const char *excluded = experiment_excluded(experiment, &campaign->cells[i], contender);
+            if (!excluded &&
+                !enough_descriptors(campaign, &campaign->cells[i], contender, &reason))
+                excluded = reason.text;
             row_of(campaign, i, k)->skipped = !runs || excluded;
             if (runs && excluded)
                 skip(campaign, contender->name, campaign->cells[i].label, excluded);

@@ -33,7 +33,9 @@ SHOW
 }
 
 serve
-while again undisturbed; do load undisturbed --rate 1000 --warmup 500ms -d 10s -c 20 --timeout 5s; done
+while again undisturbed; do
+    load undisturbed --rate 1000 --warmup 500ms -d 10s -c 20 --timeout 5s
+done
 while again open; do stalled open --rate 1000; done
 holds p50 'between("p50", r.response_ns.p50, 0,
     max(u.response_ns.p50 + 30000, 2 * u.response_ns.p50))' r=open.json u=undisturbed.json

@@ -444,7 +444,7 @@ static void run_case(void **state) {
     fixture->info = run->info;
     fixture->transport = run->transport;
     fixture->descriptors = count_descriptors();
-    strcpy(fixture->directory, "/tmp/loopmark-XXXXXX");
+    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/loopmark-XXXXXX");
     assert_non_null(mkdtemp(fixture->directory));
     open_loop(fixture, NULL);
     watch_over(fixture);

@@ -10,6 +10,7 @@ reset   half of the first message comes back, then the connection is reset
 ADDR is 127.0.0.1:PORT. Prints `listening on ADDR`. Further arguments are ignored.
 """
 import asyncio
+import os
 import sys
 
 
@@ -39,7 +40,7 @@ async def serve():
     try:
         server = await loop.create_server(Connection, host, int(port), backlog=1024)
     except OSError as error:
-        sys.exit(f"cannot listen on {sys.argv[2]}: {error.strerror}")
+        sys.exit(f"cannot listen on {sys.argv[2]}: {os.strerror(error.errno)}")
     print("listening on {}:{}".format(*server.sockets[0].getsockname()), flush=True)
     await server.serve_forever()
 

@@ -145,7 +145,7 @@ vanish() {
         record "$name/record" load load.out 'not r["valid"]' \
             'r["errors"]["closed"] + r["errors"]["reset"] + r["errors"]["connect"] > 0'
     else
-        grep -q 'server is gone' load.err
+        grep -qE 'server .*is gone' load.err
         result "$name/message" $? "unclear: $(cat load.err)"
     fi
 }
