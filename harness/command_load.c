@@ -151,8 +151,10 @@ static int take_option(struct options *options, int option, const char *text, st
  */
 static int find_url(struct options *options, int argc, char **argv, struct error *error) {
     struct load_plan *plan = &options->plan;
-    while (getopt_long(argc, argv, "c:t:d:n:q", long_options, NULL) != -1)
-        ;
+    int option;
+    while ((option = getopt_long(argc, argv, "c:t:d:n:q", long_options, NULL)) != -1)
+        if (option == '?')
+            return -EINVAL; /* getopt has said what is wrong */
     if (optind >= argc)
         return error_set(error, -EINVAL, "which server? give a URL such as tcp://127.0.0.1:7000");
     if (optind + 1 < argc)
@@ -160,6 +162,27 @@ static int find_url(struct options *options, int argc, char **argv, struct error
     options->url = argv[optind];
     plan->workload = workload_for_url(options->url, &plan->target, error);
     return plan->workload ? 0 : -EINVAL;
+}
+
+static void set_default_duration(struct load_plan *plan) {
+    size_t index = 0;
+    CHECK(knob_find(&plan->knobs, "duration", &index));
+    plan->knobs.values[index] = 10.0 * NS_PER_S; /* knob_set_number would call it given */
+}
+
+static bool given(const struct load_plan *plan, const char *knob) {
+    size_t index = 0;
+    CHECK(knob_find(&plan->knobs, knob, &index));
+    return plan->knobs.given[index];
+}
+
+/* What was given is never silently left out. */
+static int check_meaning(const struct load_plan *plan, struct error *error) {
+    if (given(plan, "arrivals") && knob_get(&plan->knobs, "rate") == 0)
+        return error_set(error, -EINVAL, "--arrivals is of an open loop: it needs --rate");
+    if (given(plan, "duration") && plan->requests > 0)
+        return error_set(error, -EINVAL, "either --duration or --requests, not both");
+    return 0;
 }
 
 static int check_plan(const struct load_plan *plan, struct error *error) {
@@ -180,12 +203,12 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     if (find_url(options, argc, argv, error))
         return -EINVAL;
     knob_values_init(&plan->knobs, plan->workload->knobs, load_knobs);
-    knob_set_number(&plan->knobs, "duration", 10.0 * NS_PER_S);
+    set_default_duration(plan);
     optind = 0;
     while ((option = getopt_long(argc, argv, "c:t:d:n:q", long_options, NULL)) != -1)
         if (option == '?' || take_option(options, option, optarg, error))
             return -EINVAL;
-    return check_plan(plan, error);
+    return check_meaning(plan, error) ? -EINVAL : check_plan(plan, error);
 }
 
 /* ---- while it runs --------------------------------------------------------------------------- */

@@ -129,19 +129,12 @@ static void raise_descriptor_limit(void) {
     }
 }
 
-static int serve(struct loop *loop, const struct options *options, struct error *error) {
+static int serve_until_told(struct loop *loop, const struct options *options, struct error *error) {
     struct server *server;
-    struct stop_signals signals;
-    struct control *control = NULL;
     struct endpoint bound;
     char address[ENDPOINT_TEXT_BYTES];
-    int failure = watch_signals(loop, &signals);
-    if (failure)
-        return error_set(error, failure, "cannot watch for signals: %s", strerror(-failure));
-    if (options->control_fd >= 0 && control_start(loop, options->control_fd, &control))
-        return error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
-    failure = options->found->server->start(loop, &options->knobs, &options->address, &bound,
-                                            &server, error);
+    int failure = options->found->server->start(loop, &options->knobs, &options->address, &bound,
+                                                &server, error);
     if (failure)
         return failure;
     endpoint_format(&bound, address);
@@ -156,6 +149,21 @@ static int serve(struct loop *loop, const struct options *options, struct error 
                 "%llu connections were refused: out of descriptors, or over what %s takes\n",
                 (unsigned long long)refused, options->loop);
     options->found->server->stop(server);
+    return failure;
+}
+
+/* Its watches end before the loop does, however it went. */
+static int serve(struct loop *loop, const struct options *options, struct error *error) {
+    struct stop_signals signals;
+    struct control *control = NULL;
+    int failure = watch_signals(loop, &signals);
+    if (failure)
+        return error_set(error, failure, "cannot watch for signals: %s", strerror(-failure));
+    if (options->control_fd >= 0 && control_start(loop, options->control_fd, &control))
+        failure =
+            error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
+    else
+        failure = serve_until_told(loop, options, error);
     if (control)
         control_stop(control);
     watch_set(loop, &signals.watch, 0);

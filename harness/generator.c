@@ -11,6 +11,7 @@
 enum { MARK_AHEAD_MS = 20, CONTROL_TIMEOUT_MS = 200 };
 #define SPIN_NS (300 * NS_PER_US)
 #define START_DELAY_NS (2 * NS_PER_MS)
+#define STOP_GRACE_NS (200 * NS_PER_MS) /* for answers under way after ^C */
 
 void generator_fail(struct thread *thread, const char *what) {
     struct crew *crew = thread->crew;
@@ -117,7 +118,9 @@ void generator_begin_drain(struct thread *thread) {
     }
     count_due(thread);
     thread->edge.on_due = drain_is_over;
-    uint64_t grace_ns = atomic_load(crew->stopping) ? crew->timeout_ns / 10 : crew->timeout_ns;
+    uint64_t grace_ns = crew->timeout_ns;
+    if (atomic_load(crew->stopping) && grace_ns > STOP_GRACE_NS)
+        grace_ns = STOP_GRACE_NS;
     timer_set(thread->loop, &thread->edge, thread->closed_ns + grace_ns);
     requests_send_due(thread, clock_now_ns());
 }

@@ -66,6 +66,7 @@ struct thread {
     bool has_quota;
     struct timer due, mark, edge, scan, interval_end;
     uint64_t none_open_since_ns;
+    int connect_error; /* of the latest attempt that failed, negative; 0: none has */
 
     struct recorder response, service, lag, interval;
     uint64_t interval_start_ns, interval_requests, interval_errors;

@@ -141,8 +141,10 @@ void connections_closed(void *data, int err) {
     if (was_open) {
         thread->open_count--;
         atomic_fetch_sub(&thread->crew->result->connected, 1);
-    } else
+    } else {
         thread->connecting--;
+        thread->connect_error = err;
+    }
     if (thread->phase == PHASE_OVER)
         return;
     count_end(slot, err, was_open);
@@ -190,8 +192,11 @@ static void check_alive(struct thread *thread, uint64_t now_ns) {
                   thread->open_count, thread->slot_count, most_frequent_error(thread));
         generator_fail(thread, what.text);
     } else if (thread->none_open_since_ns && now_ns - thread->none_open_since_ns > DEAD_AFTER_NS) {
-        error_set(&what, -ECONNREFUSED, "the server is gone: no connection for a second (%s)",
-                  most_frequent_error(thread));
+        char address[ENDPOINT_TEXT_BYTES];
+        endpoint_format(&thread->crew->plan->target, address);
+        error_set(
+            &what, -ECONNREFUSED, "the server %s is gone: no connection for a second (%s)", address,
+            thread->connect_error ? strerror(-thread->connect_error) : most_frequent_error(thread));
         generator_fail(thread, what.text);
     }
 }

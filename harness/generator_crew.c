@@ -120,6 +120,8 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     if (starved > result->starved_ns)
         result->starved_ns = starved;
     double busy = (double)(cpu_ns - spin_ns) / (double)window_ns;
+    if (busy > 1) /* both ends are read one after the other, which a tiny window shows */
+        busy = 1;
     if (busy > result->busy)
         result->busy = busy;
     if (!result->open_loop)

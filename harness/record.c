@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Quantiles as the contract for machines names them. */
 static const struct {
@@ -195,6 +196,8 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_t *host = json_object();
     json_object_set_new(host, "steal_share",
                         number_or_null(result->host_known, validity->steal_share));
+    double load_1m;
+    json_object_set_new(host, "load_1m", number_or_null(getloadavg(&load_1m, 1) == 1, load_1m));
     json_object_set_new(object, "host", host);
     return object;
 }

@@ -147,6 +147,7 @@ static json_t *pinning(const struct cpu_plan *cpus) {
 
 static json_t *start_record(const struct run_plan *plan) {
     json_t *record = json_object(), *command = json_array();
+    json_array_append_new(command, json_string("loopmark"));
     for (int i = 0; i < plan->argc; i++)
         json_array_append_new(command, json_string(plan->argv[i]));
     json_object_set_new(record, "schema", json_integer(RECORD_SCHEMA));
@@ -167,7 +168,8 @@ static json_t *start_record(const struct run_plan *plan) {
 }
 
 static int dump_record(FILE *file, void *data) {
-    return json_dumpf(data, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) ? -EIO : 0;
+    int failed = json_dumpf(data, file, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    return failed ? (errno ? -errno : -EIO) : 0; /* file_write_whole has cleared errno */
 }
 
 static int save_record(const struct run *run, struct error *error) {
@@ -181,8 +183,8 @@ static void skip(struct campaign *campaign, const char *server, const char *cell
     json_array_append_new(campaign->skipped, json_pack("{s:s, s:s?, s:s}", "server_name", server,
                                                        "cell", cell, "reason", reason));
     campaign->run->outcome->skipped++;
-    progress_note(&campaign->run->progress, "%s: %s skipped%s%s: %s", campaign->experiment->name,
-                  server, cell ? " at " : "", cell ? cell : "", reason);
+    progress_note(&campaign->run->progress, "%s %s: %s skipped: %s", campaign->experiment->name,
+                  cell ? cell : "", server, reason);
 }
 
 static json_t *describe_claims(const struct experiment *experiment) {
@@ -404,6 +406,7 @@ static void run_trial(struct trial *trial) {
     server_stop(&trial->server);
     if (row->failures >= FAILURES_MOST && !row->skipped) {
         row->skipped = true;
+        run->planned -= repetitions_of(run->plan, campaign->experiment) - trial->block - 1;
         skip(campaign, contender_of(trial)->name, campaign->cells[trial->cell].label,
              trial->validity.reasons[0]);
     }
@@ -447,10 +450,12 @@ static void skip_what_cannot_run(struct campaign *campaign) {
             skip(campaign, contender->name, NULL, reason.text);
         for (size_t i = 0; i < campaign->cell_count; i++) {
             const char *excluded = experiment_excluded(experiment, &campaign->cells[i], contender);
-            if (!excluded &&
-                !enough_descriptors(campaign, &campaign->cells[i], contender, &reason))
+            if (!excluded && !enough_descriptors(campaign, &campaign->cells[i], contender, &reason))
                 excluded = reason.text;
             row_of(campaign, i, k)->skipped = !runs || excluded;
+            if (row_of(campaign, i, k)->skipped &&
+                !experiment_excluded(experiment, &campaign->cells[i], contender))
+                campaign->run->planned -= repetitions_of(campaign->run->plan, experiment);
             if (runs && excluded)
                 skip(campaign, contender->name, campaign->cells[i].label, excluded);
         }

@@ -1,7 +1,8 @@
 """check.py FOLDER CASE EXPRESSION NAME=FILE.json|NAME=NUMBER...: is it so?
 
-Prints what was compared, then `ok CASE` or `not ok CASE: why`. The expression is one of the functions
-below or a list of them, over members such as `a.response_ns.p50`. What is not known is never so."""
+Prints what was compared, then `ok CASE` or `not ok CASE: why`. The expression is one of the
+functions below or a list of them, over members such as `a.response_ns.p50`. What is not known is
+never so."""
 import json
 import math
 import os

@@ -1,9 +1,9 @@
 #!/bin/bash
 # known_delay.sh: answers that come late by a known time are measured as that late.
 #
-# The server measures from received to sent. A response takes that and the way there and back, so no
-# quantile of the responses lies under the server's own, and none above it by more than an undisturbed
-# round trip has at that quantile, and 30 us for luck. At p50 both are met as an equation.
+# The server measures from received to sent. A response takes that and the way there and back, so
+# no quantile of the responses lies under the server's own, and none above it by more than an
+# undisturbed round trip has at that quantile, and 30 us for luck. At p50 it is an equation.
 #
 # Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why`; exit status 1 if anything was not ok.
 set -u
@@ -13,8 +13,8 @@ cd "$(dirname "$0")/../.." || exit 1
 needs delay_200us delay_1ms delay_bimodal
 compile delay_server
 
-# measure NAME RATE OPTION…: of the generator in NAME.json, of the server in NAME.server.json. Between
-# two requests there is more time than the longest delay, so that none waits for another.
+# measure NAME RATE OPTION…: NAME.json is what the generator measured, NAME.server.json the server.
+# Between two requests there is more time than the longest delay, so that none waits for another.
 measure() {
     local name=$1 rate=$2
     shift 2

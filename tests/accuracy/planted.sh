@@ -1,6 +1,6 @@
 #!/bin/bash
-# planted.sh: `loopmark run` finds the differences between servers that were planted, and none between
-# a server and itself. What it concludes is compared with what ratios.py computes from the same record.
+# planted.sh: `loopmark run` finds the differences between servers that were planted, and none
+# between a server and itself. ratios.py computes them from the record; the verdicts say so too.
 #
 # Each server burns 15 us for a message to begin with, so that the server is the limit and not the
 # generator: CPU time compares only at equal rates or when both servers are saturated.

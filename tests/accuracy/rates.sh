@@ -16,7 +16,7 @@ for rate in "${rates[@]}"; do
         same("requests", r.requests, rate * 10)]' r="constant_$rate.json" rate="$rate"
 done
 
-# The count of a Poisson process has the variance of its mean: 100 here, and 4 of them are 1 in 16,000.
+# The variance of a Poisson count is its mean: a deviation of 100 here, 4 of them once in 16,000.
 while again poisson_1000; do load poisson_1000 --rate 1000 --arrivals poisson -d 10s -c 20; done
 holds poisson_1000 'within("requests", r.requests, 10000, 4 * 100)' r=poisson_1000.json
 finish

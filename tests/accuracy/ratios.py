@@ -1,9 +1,10 @@
-"""ratios.py RUN.json: how servers compare to `base`, block by block, computed apart from the harness.
+"""ratios.py RUN.json: how servers compare to `base`, block by block, apart from the harness.
 
-For each server and metric the Hodges-Lehmann estimate of the ratio and its interval: the logarithms of
-the blocks' ratios lie symmetrically about the truth if nothing but luck differs, so all their signs are
-equally likely, which gives the signed-rank distribution exactly. The interval is of 99 %: at 95 % one
-of twenty comparisons of a server with itself would fail. Prints JSON: server -> metric -> ratio."""
+For each server and metric the Hodges-Lehmann estimate of the ratio and its interval: the logarithms
+of the blocks' ratios lie symmetrically about the truth if nothing but luck differs, so all their
+signs are equally likely, which gives the signed-rank distribution exactly. The interval is of 99 %:
+at 95 % one of twenty comparisons of a server with itself would fail. Only valid repetitions count.
+Prints JSON: server -> metric -> ratio."""
 import itertools
 import json
 import math

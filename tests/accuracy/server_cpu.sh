@@ -1,9 +1,9 @@
 #!/bin/bash
 # server_cpu.sh: CPU time of a server, read from outside, is what the server really took.
 #
-# Both servers are asked equally often, in an open loop: what a request costs depends on how often one
-# comes. They take turns, since it also changes with the hour. Without warm-up every request lies in
-# the window, and the server's life is the window.
+# Both servers are asked equally often, in an open loop: what a request costs depends on how often
+# one comes. They take turns, since it also changes with the hour. Without warm-up every request
+# lies in the window, and the server's life is the window.
 #
 # Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why`; exit status 1 if anything was not ok.
 set -u
@@ -35,7 +35,7 @@ holds fifty_us_more 'within("median of us more per request", sorted(
     burning.server.cpu_us_per_request - bare.server.cpu_us_per_request
     for burning, bare in ((d, a), (e, b), (f, c)))[1], 50, 2)' \
     a=bare_1.json b=bare_2.json c=bare_3.json d=burning_1.json e=burning_2.json f=burning_3.json
-# The sum of two numbers cut to a tick is on average one tick too small, and one more or less at most.
+# The sum of two numbers cut to a tick is a tick too small on average, and off that by one at most.
 holds same_as_proc 'within("CPU ms in the window", r.server.cpu_us_per_request * r.requests / 1e3,
     (ticks + 1) * 1e3 / per_second - started / 1e6, 1e3 / per_second)' r=burning_3.json \
     ticks="$ticks" started="$started_ns" per_second="$(getconf CLK_TCK)"

@@ -1,4 +1,4 @@
-"""stall.py PID AFTER_S FOR_S: stops a process once, and prints as JSON for how long it really was."""
+"""stall.py PID AFTER_S FOR_S: stops a process once; prints as JSON how long it really was."""
 import json
 import os
 import signal

@@ -1,10 +1,10 @@
 #!/bin/bash
-# stall.sh: a server that stands still for a second of ten shows in an open loop's response times just as
-# it must, and hides from service times and from a closed loop (coordinated omission).
+# stall.sh: a server that stands still for a second of ten shows in an open loop's response times
+# just as it must, and hides from service times and from a closed loop (coordinated omission).
 #
-# Requests come at a constant rate over a window W. One that is due when D of the stop is still to come
-# takes D; so a share of D / W of all takes longer than nothing, (D - x) / W longer than x, and the
-# quantile q is D - (1 - q) W.
+# Requests come at a constant rate over a window W, and during a stop of length D each waits for its
+# end: a share (D - x) / W of all takes longer than x, so the quantile q is D - (1 - q) W. Service
+# times know of the stop only from the few requests that were under way, one on each connection.
 #
 # Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why`; exit status 1 if anything was not ok.
 set -u
@@ -18,7 +18,7 @@ stalled() {
     local stall_pid
     "$python" tests/accuracy/stall.py "$server_pid" 5.5 1 >"$folder/stop.json" &
     stall_pid=$!
-    load "$@" --warmup 500ms -d 10s -c 20 --timeout 5s
+    load "$@" --warmup 500ms -d 10s -c 50 --timeout 5s
     wait "$stall_pid"
 }
 
@@ -34,7 +34,7 @@ SHOW
 
 serve
 while again undisturbed; do
-    load undisturbed --rate 1000 --warmup 500ms -d 10s -c 20 --timeout 5s
+    load undisturbed --rate 1000 --warmup 500ms -d 10s -c 50 --timeout 5s
 done
 while again open; do stalled open --rate 1000; done
 holds p50 'between("p50", r.response_ns.p50, 0,

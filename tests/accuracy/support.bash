@@ -1,8 +1,8 @@
 #!/bin/bash
 # support.bash: what the timing oracles share; they source it from the top of the checkout.
 #
-# Servers run on CPU 0 and the generator on CPU 1. Every process that is started here is ended by its
-# pid when the oracle ends, however it ends. The last command of an oracle is `finish`.
+# Servers run on CPU 0 and the generator on CPU 1. Every process that is started here is ended by
+# its pid when the oracle ends, however it ends. The last command of an oracle is `finish`.
 
 python=/usr/bin/python3
 loopmark=${LOOPMARK:-build/loopmark}
@@ -95,7 +95,9 @@ load() {
         2>"$folder/$name.err"
     case $? in
     0) ;;
-    5) sed -n "/\"invalid\": \[/,/\]/s/^ *\"\([^\"]* .*\)\",*$/# $name: \1/p" "$folder/$name.json" ;;
+    5)
+        sed -n "/\"invalid\": \[/,/\]/s/^ *\"\([^\"]* .*\)\",*$/# $name: \1/p" "$folder/$name.json"
+        ;;
     *) echo "# $name: $(tail -n 1 "$folder/$name.err")" ;;
     esac
 }

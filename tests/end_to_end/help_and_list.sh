@@ -52,7 +52,7 @@ run_loopmark --version
 [ "$status" -eq 0 ] && [ "$(wc -l <out)" -eq 1 ] && grep -qE '^loopmark [^ ]+' out
 result version $? "status $status: $(head -n 1 out)"
 
-# ---- list -----------------------------------------------------------------------------------------
+# ---- list ----------------------------------------------------------------------------------------
 
 run_loopmark list
 [ "$status" -eq 0 ] && [ ! -s err ] && grep -q '^loops' out && grep -q '^knobs' out

@@ -142,7 +142,7 @@ await_end() {
     fi
 }
 
-announced() { address=$(sed -n 's/^listening on //p' "$1.out") && [ -n "$address" ]; }
+announced() { address=$(sed -n 's/^listening on //p' "$1.out" 2>/dev/null) && [ -n "$address" ]; }
 ready_or_ended() { announced "$1" || has_ended "$2"; }
 
 # start NAME COMMAND: a server in the background, with its texts in NAME.out and NAME.err; sets
@@ -150,6 +150,7 @@ ready_or_ended() { announced "$1" || has_ended "$2"; }
 start() {
     local name=$1
     shift
+    rm -f "$name.out" # or what a former one announced could be read
     "$@" >"$name.out" 2>"$name.err" &
     server_pid=$!
     children+=("$server_pid")

@@ -5,7 +5,7 @@
 
 quick=(--warmup 20ms --quiet --json)
 
-# ---- bad arguments ----------------------------------------------------------------------------------
+# ---- bad arguments -------------------------------------------------------------------------------
 
 nobody=tcp://127.0.0.1:1
 refused no_url 'URL such as tcp://' load -c 5
@@ -77,7 +77,7 @@ there_are: --loop epoll --workload echo --listen 127.0.0.1:0 --set frobnicate=1
 belongs_to_the_client --loop epoll --workload echo --listen 127.0.0.1:0 --set size_bytes=1
 TABLE
 
-# ---- nobody there, or somebody else -------------------------------------------------------------------
+# ---- nobody there, or somebody else --------------------------------------------------------------
 
 expect refused_connection 1 'refused' load $nobody -c 5 -d 1s "${quick[@]}"
 [ ! -s out ]
@@ -94,7 +94,7 @@ expect no_such_folder 1 '/nowhere/socket.*No such file' \
     serve --loop epoll --workload echo --listen unix:/nowhere/socket
 end "$server_pid"
 
-# ---- servers that misbehave -----------------------------------------------------------------------------
+# ---- servers that misbehave ----------------------------------------------------------------------
 
 # faulty NAME FAULT STATUSES CONDITION ARGUMENTS: a load on faulty_server.py FAULT
 faulty() {
@@ -127,7 +127,7 @@ faulty silent_open silent 5 'r["errors"]["timeout"] >= 2 and r["requests"] == 0 
     not r["valid"] and r["response_ns"]["min"] >= 199e6 and r["response_ns"]["count"] >= 60' \
     -c 2 -d 700ms --timeout 200ms --rate 100
 
-# ---- servers that vanish ----------------------------------------------------------------------------------
+# ---- servers that vanish -------------------------------------------------------------------------
 
 # vanish NAME STATUSES ARGUMENTS: the server is killed in the middle of the load
 vanish() {
@@ -156,7 +156,7 @@ start_loop epoll 127.0.0.1:0
 target=$(url "$address")
 vanish killed_open 1 -c 4 -d 60s --rate 20000
 
-# ---- select's descriptors ---------------------------------------------------------------------------------
+# ---- select's descriptors ------------------------------------------------------------------------
 
 if [ "$(ulimit -Hn)" = unlimited ] || [ "$(ulimit -Hn)" -ge 4096 ]; then
     start_loop select 127.0.0.1:0
@@ -176,7 +176,7 @@ else
     skip select_2000 "only $(ulimit -Hn) descriptors"
 fi
 
-# ---- ^C ---------------------------------------------------------------------------------------------------
+# ---- ^C ------------------------------------------------------------------------------------------
 
 start_loop epoll 127.0.0.1:0
 target=$(url "$address")
@@ -191,8 +191,9 @@ interrupt() {
     await_end "$pid" 5
     [ "$status" = 130 ]
     result "$name" $? "exit status $status: $(tail -n 1 load.err)"
+    # What was under way at the end may be counted as a timeout.
     record "$name/record" load load.out 'r["interrupted"]' 'r["requests"] > 0' \
-        'sum(r["errors"].values()) == 0'
+        'sum(r["errors"].values()) == r["errors"]["timeout"]'
 }
 interrupt interrupt_closed INT -c 4
 interrupt interrupt_open INT -c 4 --rate 20000
@@ -242,7 +243,7 @@ await_end "$pid" 5
 result killed_generator $? "exit status $status: $(cat load.err)"
 end "$server_pid"
 
-# ---- results that cannot be written --------------------------------------------------------------------------
+# ---- results that cannot be written --------------------------------------------------------------
 
 start_loop epoll 127.0.0.1:0
 target=$(url "$address")

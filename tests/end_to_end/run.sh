@@ -41,7 +41,7 @@ for r in json.load(open(sys.argv[1] + "/run.json"))["repetitions"]:
     print(r["cell"], r["block"], r["position"], r["server_name"])' "$1"
 }
 
-# ---- the files -------------------------------------------------------------------------------------
+# ---- the files -----------------------------------------------------------------------------------
 
 measure run tiny.ini --out first --seed 7
 if [ -s err ]; then not_ok quiet "on stderr: $(head -n 1 err)"; else ok quiet; fi
@@ -97,7 +97,7 @@ run_loopmark run tiny.ini --out told --repetitions 1 --no-plots --set size_bytes
 grep -q 'missing skipped.*nonexistent-program' err && ! grep -q $'\033' err out
 result skipped_is_told $? "$(cat err)"
 
-# ---- again from the record ---------------------------------------------------------------------------
+# ---- again from the record -----------------------------------------------------------------------
 
 before=$(md5sum first/run.json)
 rm -rf first/report.md first/*.csv
@@ -117,7 +117,7 @@ fi
 [ "$before" = "$(md5sum first/run.json)" ]
 result record_untouched $? "report or plot changed run.json"
 
-# ---- nothing is overwritten -----------------------------------------------------------------------------
+# ---- nothing is overwritten ----------------------------------------------------------------------
 
 refused out_taken 'first holds a run' run tiny.ini --out first
 [ "$before" = "$(md5sum first/run.json)" ]
@@ -135,7 +135,7 @@ result latest $? "$(find results)"
 record latest_record run results/latest/run.json 'r["complete"]'
 cd "$folder" || exit 1
 
-# ---- the order -----------------------------------------------------------------------------------------
+# ---- the order -----------------------------------------------------------------------------------
 
 order=(tiny.ini "${short[@]}" --repetitions 6)
 measure order "${order[@]}" --seed 1 --out seed-1
@@ -151,7 +151,7 @@ result seed_repeats $? "the same seed gave another order"
 [ "$(servers_of seed-1)" != "$(servers_of seed-2)" ]
 result seed_matters $? "another seed gave the same order"
 
-# ---- --set and the scopes --------------------------------------------------------------------------------
+# ---- --set and the scopes ------------------------------------------------------------------------
 
 measure set_values tiny.ini "${short[@]}" --repetitions 1 --out set \
     --set size_bytes=64 --set connections=2,3
@@ -178,7 +178,7 @@ record two_record run two/run.json 'len(r["experiments"]) == 2 and len(reps) == 
 [ -s two/tiny.csv ] && [ -s two/open.csv ]
 result two_csv $? "an experiment has no CSV file"
 
-# ---- where experiments come from ---------------------------------------------------------------------------
+# ---- where experiments come from -----------------------------------------------------------------
 
 mkdir -p source/harness/experiments
 sed '/missing\]/,$d; s/, missing/, own/' tiny.ini >source/harness/experiments/mine.ini
@@ -197,7 +197,7 @@ record source_record run mine/run.json 'len(reps) == 3' \
     'all(x["server"]["cpu_us_per_request"] > 0 and x["requests"] > 0 for x in reps)' \
     '[s["version"] for s in r["experiments"][0]["servers"] if s["name"] == "own"] == ["own 1.2"]'
 
-run_loopmark run tiny.ini "${short[@]}" --repetitions 1 --set size_bytes=16 --json --quiet --out json
+run_loopmark run tiny.ini "${short[@]}" --repetitions 1 --set size_bytes=16 --out json --json -q
 "$python" -c 'import json
 r = json.load(open("out"))
 assert r["directory"] == "json" and r["complete"] and r["repetitions"] == 2, r

@@ -38,7 +38,7 @@ server_of() {
 # shellcheck disable=SC2317
 nothing_runs() { [ -z "$("$python" "$here/processes.py")" ]; }
 
-# ---- refused before anything runs -----------------------------------------------------------------------
+# ---- refused before anything runs ----------------------------------------------------------------
 
 # refused_experiment NAME PATTERN LINES: an experiment with these lines is refused
 refused_experiment() {
@@ -68,13 +68,14 @@ refused one_kind_of_cpus 'belong together' run fine.ini --server-cpus 0 --out re
 [ ! -e refused ]
 result refused/no_folder $? "there is a folder of results"
 
-# ---- folders that cannot be written ---------------------------------------------------------------------
+# ---- folders that cannot be written --------------------------------------------------------------
 
 expect out_under_file 1 'fine.ini.*(Not a directory)' run fine.ini --out fine.ini/results -q
 if [ "$(id -u)" -ne 0 ]; then
     mkdir read-only && chmod a-w read-only
     expect out_read_only 1 'read-only.*Permission denied' run fine.ini --out read-only/r -q
     chmod u+w read-only
+    skip full_disk "only root can mount a small disk"
 else
     mkdir disk
     if mount -t tmpfs -o ro none disk 2>/dev/null; then
@@ -101,7 +102,7 @@ else
     done
 fi
 
-# ---- ^C ----------------------------------------------------------------------------------------------------
+# ---- ^C ------------------------------------------------------------------------------------------
 
 # interrupt NAME SIGNAL: after two blocks, in the middle of the third or a later one
 interrupt() {
@@ -123,7 +124,7 @@ interrupt() {
 interrupt interrupted INT
 interrupt terminated TERM
 
-# ---- killed ------------------------------------------------------------------------------------------------
+# ---- killed --------------------------------------------------------------------------------------
 
 background killed run fine.ini --out killed --set duration=300ms --no-plots
 await 20 in_record killed/run.json 'len(reps) >= 2'
@@ -160,7 +161,7 @@ result killed_generator $? "exit status $status: $(tail -n 1 lamed.err)"
 record killed_generator/record run lamed/run.json \
     'not reps[0]["valid"] and "signal 9" in reps[0]["invalid"][0]'
 
-# ---- foreign servers ---------------------------------------------------------------------------------------
+# ---- foreign servers -----------------------------------------------------------------------------
 
 start_faulty none
 busy=$address

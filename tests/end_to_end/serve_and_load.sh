@@ -79,7 +79,8 @@ check_open_loop() {
     local arrivals
     for arrivals in constant poisson; do
         load "$1/open_$arrivals" "r['arrivals'] == '$arrivals' and 500 <= r['requests'] <= 1500 and
-            1000 < r['offered_rate'] < 3000 and r['achieved_rate'] <= r['offered_rate'] * 1.000001" \
+            1000 < r['offered_rate'] < 3000 and
+            r['achieved_rate'] <= r['offered_rate'] * 1.000001" \
             -c 20 -d 500ms --rate 2000 --arrivals $arrivals --verify
     done
 }
@@ -119,7 +120,7 @@ check_server() {
     fi
 }
 
-# ---- every loop -----------------------------------------------------------------------------------
+# ---- every loop ----------------------------------------------------------------------------------
 
 mapfile -t loops < <(available_loops)
 [ ${#loops[@]} -ge 2 ]
@@ -134,7 +135,7 @@ for loop in "${loops[@]}"; do
     fi
 done
 
-# ---- what is printed ------------------------------------------------------------------------------
+# ---- what is printed -----------------------------------------------------------------------------
 
 start_loop epoll 127.0.0.1:0 || not_ok start "$(tail -n 1 server.err)"
 target=$(url "$address")
@@ -184,7 +185,7 @@ expect live_socket_refused 1 "$folder/stale.*in use" \
 result live_socket_stays $? "the file of the living server is gone"
 end "$server_pid"
 
-# ---- nothing is copied -----------------------------------------------------------------------------
+# ---- nothing is copied ---------------------------------------------------------------------------
 
 cat >copies.ini <<EXPERIMENT
 [experiment]

@@ -1,10 +1,10 @@
 /* delay_server.c: an echo server whose answers come late by a known time, which it measures itself.
  *
- * delay_server --listen 127.0.0.1:PORT [--delay-ns N] [--slow-ns N --slow-every K]: each answer leaves
- * N ns after its request was received, every K-th one --slow-ns after. It waits by spinning, one message
- * after the other: ask less often than the longest delay, or they queue.
+ * delay_server --listen 127.0.0.1:PORT [--delay-ns N] [--slow-ns N --slow-every K]: each answer
+ * leaves N ns after its request was received, every K-th one --slow-ns after. It waits by spinning,
+ * one message after the other: leave more time than the longest delay between them, or they queue.
  *
- * On SIGTERM it prints one JSON object: how long it really kept the messages, from received to sent. */
+ * On SIGTERM it prints one JSON object: how long it really kept messages, from received to sent. */
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* planted_server.c: an echo server that costs a known amount more than a bare one.
  *
- * planted_server --listen 127.0.0.1:PORT [--burn-ns N] [--sleep-us N]: for each message burns N ns of
- * its own CPU time, and sleeps N us. */
+ * planted_server --listen 127.0.0.1:PORT [--burn-ns N] [--sleep-us N]: for each message burns N ns
+ * of its own CPU time, and sleeps N us. */
 #include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* raw_echo.h: an echo server on plain epoll, for servers that do something known to each message.
  *
- * It shares no code with what is measured: no loop, no workload, no harness. One thread. A message is
- * what one recv brings, so ask for little (1 KiB) and with one request in flight on a connection. */
+ * It shares no code with what is measured: no loop, no workload, no harness. One thread. A message
+ * is what one recv brings, so ask for little (1 KiB) and with one request in flight on a
+ * connection. */
 #ifndef LOOPMARK_RAW_ECHO_H
 #define LOOPMARK_RAW_ECHO_H
 
@@ -15,12 +16,12 @@ struct raw_echo {
     void *state;
 };
 
-/* Prints `listening on ADDR` and serves until SIGTERM or SIGINT. 0, or 1 after saying on stderr what
- * went wrong. */
+/* Prints `listening on ADDR` and serves until SIGTERM or SIGINT. 0, or 1 after saying on stderr
+ * what went wrong. */
 int raw_echo_serve(const struct raw_echo *server);
 
-/* A count given as an option's value: a whole number up to 10^12. Anything else ends the program with
- * exit status 2 after saying so. */
+/* A count given as an option's value: a whole number up to 10^12. Anything else ends the program
+ * with exit status 2 after saying so. */
 uint64_t raw_echo_count(const char *option, const char *text);
 
 #endif
