@@ -530,11 +530,9 @@ static int pair_blocks(const struct summary_row *first, const struct summary_row
     return 0;
 }
 
-int summary_compare(const struct summary *summary, const struct summary_experiment *experiment,
-                    const struct summary_cell *cell, const char *first, const char *second,
-                    enum metric metric, struct summary_comparison *comparison) {
-    const struct summary_row *row_a = summary_find_row(experiment, cell, first);
-    const struct summary_row *row_b = summary_find_row(experiment, cell, second);
+int summary_compare_rows(const struct summary *summary, const struct summary_experiment *experiment,
+                         const struct summary_row *row_a, const struct summary_row *row_b,
+                         enum metric metric, struct summary_comparison *comparison) {
     struct summary_flags a = summary_own_flags(summary, experiment, row_a, metric);
     struct summary_flags b = summary_own_flags(summary, experiment, row_b, metric);
     *comparison = (struct summary_comparison){
@@ -562,6 +560,13 @@ int summary_compare(const struct summary *summary, const struct summary_experime
         return 0;
     }
     return compare_blocks(values_a, values_b, blocks, CONFIDENCE, &comparison->ratio);
+}
+
+int summary_compare(const struct summary *summary, const struct summary_experiment *experiment,
+                    const struct summary_cell *cell, const char *first, const char *second,
+                    enum metric metric, struct summary_comparison *comparison) {
+    return summary_compare_rows(summary, experiment, summary_find_row(experiment, cell, first),
+                                summary_find_row(experiment, cell, second), metric, comparison);
 }
 
 /* ---- CSV (RFC 4180, but lines end in a newline alone) ---------------------------------------- */

@@ -156,6 +156,11 @@ int summary_compare(const struct summary *summary, const struct summary_experime
                     const struct summary_cell *cell, const char *first, const char *second,
                     enum metric metric, struct summary_comparison *comparison);
 
+/* The same for any two rows of the experiment, such as one server in two cells. */
+int summary_compare_rows(const struct summary *summary, const struct summary_experiment *experiment,
+                         const struct summary_row *first, const struct summary_row *second,
+                         enum metric metric, struct summary_comparison *comparison);
+
 /* One server's own value, for rules such as "throughput uvloop at least 50000". */
 struct summary_flags summary_own_flags(const struct summary *summary,
                                        const struct summary_experiment *experiment,

@@ -1,0 +1,451 @@
+/* report.c: see report.h. */
+#include "harness/report.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness/file.h"
+#include "harness/progress.h"
+#include "harness/summary.h"
+#include "harness/units.h"
+#include "harness/verdicts.h"
+#include "loops/check.h"
+
+enum { NAME_WIDTH = 16, CELL_WIDTH = 26 };
+
+/* One text for both readers: the same lines, laid out as Markdown or for a terminal. */
+struct page {
+    FILE *file;
+    bool markdown, colour;
+    const struct summary *summary;
+};
+
+/* ---- layout ------------------------------------------------------------------------------------
+ */
+
+static const char *bold(const struct page *page) {
+    return page->markdown ? "**" : page->colour ? "\033[1m" : "";
+}
+
+static const char *plain(const struct page *page) {
+    return page->markdown ? "**" : page->colour ? "\033[0m" : "";
+}
+
+/* Of UTF-8: how many columns a text takes, where each character takes one. */
+static int columns(const char *text) {
+    int count = 0;
+    for (; *text; text++)
+        count += (*text & 0xc0) != 0x80;
+    return count;
+}
+
+static void put_cell(const struct page *page, const char *text, int width, bool right) {
+    int pad = width > columns(text) ? width - columns(text) : 0;
+    if (page->markdown)
+        fprintf(page->file, "| %s ", text);
+    else
+        fprintf(page->file, "%*s%s%*s", right ? pad : 0, "", text, right ? 1 : pad + 1, "");
+}
+
+static void end_row(const struct page *page) {
+    fputs(page->markdown ? "|\n" : "\n", page->file);
+}
+
+struct column {
+    const char *title;
+    int width;
+    bool right;
+};
+
+static void put_head(const struct page *page, const struct column *head, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        put_cell(page, head[i].title, head[i].width, head[i].right);
+    end_row(page);
+    if (!page->markdown)
+        return;
+    for (size_t i = 0; i < count; i++)
+        fputs(head[i].right ? "|---:" : "|---", page->file);
+    fputs("|\n", page->file);
+}
+
+static const char *text_of(const json_t *object, const char *path, const char *otherwise) {
+    const char *text = json_string_value(summary_at(object, path));
+    return text ? text : otherwise;
+}
+
+/* ---- numbers with their intervals
+ * ---------------------------------------------------------------- */
+
+enum { NUMBER_BYTES = 160 };
+
+/* Three digits, as many as an interval between repetitions deserves. */
+static void short_number(double value, char text[UNITS_TEXT_BYTES]) {
+    if (!isfinite(value))
+        snprintf(text, UNITS_TEXT_BYTES, "-");
+    else if (fabs(value) >= 100)
+        units_count(value, text);
+    else
+        snprintf(text, UNITS_TEXT_BYTES, "%.*f", fabs(value) >= 10 ? 1 : 2, value);
+}
+
+/* "84,200 (82,100 to 86,000)"; without the interval where there are too few repetitions for one. */
+static void with_interval(double value, double low, double high, bool bounded,
+                          char text[NUMBER_BYTES]) {
+    char middle[UNITS_TEXT_BYTES], from[UNITS_TEXT_BYTES], to[UNITS_TEXT_BYTES];
+    short_number(value, middle);
+    short_number(low, from);
+    short_number(high, to);
+    if (bounded)
+        snprintf(text, NUMBER_BYTES, "%s (%s to %s)", middle, from, to);
+    else
+        snprintf(text, NUMBER_BYTES, "%s", middle);
+}
+
+static void spread_text(const struct spread *spread, char text[NUMBER_BYTES]) {
+    with_interval(spread->median, spread->interval.low, spread->interval.high,
+                  spread->interval.n > 0 && spread->interval.bounded, text);
+}
+
+static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
+    if (isfinite(spread->median))
+        snprintf(text, NUMBER_BYTES, "%.0f %%", spread->median * 100);
+    else
+        snprintf(text, NUMBER_BYTES, "-");
+}
+
+/* ---- the table of an experiment
+ * -------------------------------------------------------------------- */
+
+static const struct column capacity_head[] = {
+    {"cell", CELL_WIDTH, false},  {"server", NAME_WIDTH, false}, {"requests/s", 28, true},
+    {"CPU µs/request", 22, true}, {"server", 7, true},           {"generator", 9, true},
+    {"valid", 6, true},           {"mark", 10, false},
+};
+static const struct column latency_head[] = {
+    {"cell", CELL_WIDTH, false}, {"server", NAME_WIDTH, false},
+    {"p50 ms", 20, true},        {"p99 ms", 20, true},
+    {"p99.9 ms", 20, true},      {"CPU µs/request", 22, true},
+    {"generator", 9, true},      {"valid", 6, true},
+    {"mark", 10, false},
+};
+
+static const char *mark_of(const struct page *page, const struct summary_experiment *experiment,
+                           const struct summary_row *row) {
+    if (row->count == 0)
+        return "not run";
+    if (!summary_row_valid(row))
+        return "invalid";
+    if (page->summary->shared_cpu)
+        return "shared CPU";
+    if (!experiment->capacity)
+        return row->least_samples < metric_kinds[SUMMARY_P99].samples ? "few samples" : "";
+    return row->bound == BOUND_CO_LIMITED ? "co-limited"
+           : row->bound == BOUND_LATENCY  ? "latency"
+                                          : "";
+}
+
+static void put_row(const struct page *page, const struct summary_experiment *experiment,
+                    const char *label, const struct summary_row *row) {
+    static const enum metric capacity[] = {SUMMARY_THROUGHPUT, SUMMARY_CPU};
+    static const enum metric latency[] = {SUMMARY_P50, SUMMARY_P99, SUMMARY_P999, SUMMARY_CPU};
+    const struct column *head = experiment->capacity ? capacity_head : latency_head;
+    const enum metric *metrics = experiment->capacity ? capacity : latency;
+    size_t count = experiment->capacity ? ARRAY_LENGTH(capacity) : ARRAY_LENGTH(latency),
+           column = 0;
+    char text[NUMBER_BYTES];
+    put_cell(page, label, head[column].width, false), column++;
+    put_cell(page, row->server, head[column].width, false), column++;
+    for (size_t i = 0; i < count; i++, column++) {
+        spread_text(&row->metrics[metrics[i]], text);
+        put_cell(page, text, head[column].width, true);
+    }
+    if (experiment->capacity) {
+        percent_text(&row->metrics[SUMMARY_SERVER_BUSY], text);
+        put_cell(page, text, head[column].width, true), column++;
+    }
+    percent_text(&row->metrics[SUMMARY_CLIENT_BUSY], text);
+    put_cell(page, text, head[column].width, true), column++;
+    snprintf(text, sizeof text, "%zu/%zu", row->valid, row->count);
+    put_cell(page, text, head[column].width, true), column++;
+    put_cell(page, mark_of(page, experiment, row), head[column].width, false);
+    end_row(page);
+}
+
+static void put_table(const struct page *page, const struct summary_experiment *experiment) {
+    fputs("\n", page->file);
+    if (experiment->capacity)
+        put_head(page, capacity_head, ARRAY_LENGTH(capacity_head));
+    else
+        put_head(page, latency_head, ARRAY_LENGTH(latency_head));
+    for (size_t c = 0; c < experiment->cell_count; c++) {
+        const struct summary_cell *cell = &experiment->cells[c];
+        char label[SUMMARY_LABEL_BYTES];
+        summary_cell_label(experiment, cell, 0, label);
+        for (size_t s = 0; s < experiment->server_count; s++)
+            if (cell->rows[s].count > 0)
+                put_row(page, experiment, label[0] ? label : "all", &cell->rows[s]);
+    }
+}
+
+/* What the marks of this experiment mean; only those that occur. */
+static void put_marks(const struct page *page, const struct summary_experiment *experiment) {
+    static const struct {
+        const char *mark, *meaning;
+    } marks[] = {
+        {"co-limited", "the generator was saturated too: a lower bound, not ranked by requests/s"},
+        {"latency", "neither side was saturated: round trips of so many connections, not capacity"},
+        {"few samples", "under 38,000 responses a repetition: not ranked by p99"},
+        {"invalid", "fewer than half of its repetitions are valid; why is listed below"},
+        {"shared CPU", "server and generator shared a core: not ranked"},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(marks); i++) {
+        bool occurs = false;
+        for (size_t c = 0; c < experiment->cell_count; c++)
+            for (size_t s = 0; s < experiment->server_count; s++)
+                occurs = occurs || strcmp(mark_of(page, experiment, &experiment->cells[c].rows[s]),
+                                          marks[i].mark) == 0;
+        if (occurs)
+            fprintf(page->file, "%s%s: %s\n", page->markdown ? "\n" : "  ", marks[i].mark,
+                    marks[i].meaning);
+    }
+}
+
+/* ---- claims
+ * ------------------------------------------------------------------------------------------- */
+
+static void evidence_text(const struct judged_claim *claim, const struct verdict_line *line,
+                          char text[NUMBER_BYTES]) {
+    const struct claim_evidence *evidence = &line->evidence;
+    const struct claim_metric_info *metric = &claim_metrics[claim->rule.metric];
+    bool time = claim->rule.form == CLAIM_ABSOLUTE && metric->quantile > 0;
+    double unit = time ? 1e6 : 1;
+    if (line->blocks == 0)
+        snprintf(text, NUMBER_BYTES, "-");
+    else
+        with_interval(evidence->estimate / unit, evidence->low / unit, evidence->high / unit,
+                      evidence->bounded, text);
+    if (time)
+        strncat(text, " ms", NUMBER_BYTES - strlen(text) - 1);
+}
+
+static size_t count_verdict(const struct judged_claim *claim, enum claim_verdict verdict) {
+    size_t count = 0;
+    for (size_t i = 0; i < claim->count; i++)
+        count += claim->lines[i].verdict == verdict;
+    return count;
+}
+
+static void line_label(const struct summary_experiment *experiment,
+                       const struct judged_claim *claim, const struct verdict_line *line,
+                       char label[SUMMARY_LABEL_BYTES]) {
+    unsigned skip = 0;
+    for (size_t i = 0; i < experiment->axis_count; i++)
+        if (claim->rule.form == CLAIM_GROWTH && strcmp(experiment->axes[i], claim->rule.axis) == 0)
+            skip |= 1u << i;
+    summary_cell_label(experiment, line->cell, skip, label);
+    if (!label[0])
+        snprintf(label, SUMMARY_LABEL_BYTES, "%s", skip ? "its whole axis" : "its one cell");
+}
+
+/* "reproduced at 1 KiB, 3 connections: 2.61 (2.44 to 2.79); …" for one verdict. */
+static void put_verdict(const struct page *page, const struct summary_experiment *experiment,
+                        const struct judged_claim *claim, enum claim_verdict verdict) {
+    const char *between = "";
+    for (size_t i = 0; i < claim->count; i++) {
+        const struct verdict_line *line = &claim->lines[i];
+        char label[SUMMARY_LABEL_BYTES], value[NUMBER_BYTES];
+        if (line->verdict != verdict)
+            continue;
+        line_label(experiment, claim, line, label);
+        evidence_text(claim, line, value);
+        fprintf(page->file, "%s%s: %s", between, label, value);
+        if (verdict == CLAIM_NOT_SHOWN)
+            fprintf(page->file, " (%s)", line->because);
+        between = "; ";
+    }
+}
+
+/* One sentence a claim: where it holds, where it does not, and where that cannot be told. */
+static void put_answer(const struct page *page, const struct summary_experiment *experiment,
+                       const struct judged_claim *claim) {
+    const char *between = "";
+    fprintf(page->file, "%s%s%s \"%s\" [%s]: ", page->markdown ? "* " : "  ", claim->name,
+            page->markdown ? "," : "", claim->says, claim->text ? claim->text : "no rule");
+    if (!claim->readable || claim->count == 0) {
+        fprintf(page->file, "%snot shown%s (%s).\n", bold(page), plain(page),
+                claim->readable ? "this run has no cell for it" : "its rule cannot be read");
+        return;
+    }
+    for (enum claim_verdict verdict = 0; verdict < CLAIM_VERDICTS; verdict++) {
+        size_t count = count_verdict(claim, verdict);
+        if (count == 0)
+            continue;
+        fprintf(page->file, "%s%s%s%s", between, bold(page), claim_verdict_name(verdict),
+                plain(page));
+        fprintf(page->file, count == claim->count ? " (" : " in %zu of %zu (", count, claim->count);
+        put_verdict(page, experiment, claim, verdict);
+        fputs(")", page->file);
+        between = "; ";
+    }
+    fputs(".\n", page->file);
+}
+
+static void put_claim_table(const struct page *page, const struct summary_experiment *experiment,
+                            const struct judged_claims *judged) {
+    static const struct column head[] = {{"claim", 0, false},   {"cell", 0, false},
+                                         {"measured", 0, true}, {"blocks", 0, true},
+                                         {"verdict", 0, false}, {"because", 0, false}};
+    if (judged->count == 0)
+        return;
+    fputs("\n", page->file);
+    put_head(page, head, ARRAY_LENGTH(head));
+    for (size_t i = 0; i < judged->count; i++)
+        for (size_t k = 0; k < judged->claims[i].count; k++) {
+            const struct judged_claim *claim = &judged->claims[i];
+            const struct verdict_line *line = &claim->lines[k];
+            char label[SUMMARY_LABEL_BYTES], value[NUMBER_BYTES], blocks[32];
+            line_label(experiment, claim, line, label);
+            evidence_text(claim, line, value);
+            snprintf(blocks, sizeof blocks, "%zu", line->blocks);
+            const char *const cells[] = {
+                claim->name,  label, value, blocks, claim_verdict_name(line->verdict),
+                line->because};
+            for (size_t c = 0; c < ARRAY_LENGTH(cells); c++)
+                put_cell(page, cells[c], 0, false);
+            end_row(page);
+        }
+}
+
+/* ---- what was left out, and why
+ * ------------------------------------------------------------------------ */
+
+static void put_skipped(const struct page *page, const struct summary_experiment *experiment) {
+    size_t index;
+    const json_t *skipped;
+    json_array_foreach(json_object_get(experiment->json, "skipped"), index, skipped)
+        fprintf(page->file, "%s%s skipped%s%s: %s\n", page->markdown ? "\n" : "  ",
+                text_of(skipped, "server_name", "?"), summary_at(skipped, "cell") ? " at " : "",
+                text_of(skipped, "cell", ""), text_of(skipped, "reason", "?"));
+}
+
+/* In the file every reason; on a terminal the first of each row that is not valid. */
+static void put_reasons(const struct page *page, const struct summary_experiment *experiment) {
+    for (size_t c = 0; c < experiment->cell_count; c++)
+        for (size_t s = 0; s < experiment->server_count; s++) {
+            const struct summary_row *row = &experiment->cells[c].rows[s];
+            size_t shown = page->markdown                                 ? row->reason_count
+                           : row->reason_count && !summary_row_valid(row) ? 1
+                                                                          : 0;
+            for (size_t i = 0; i < shown; i++)
+                fprintf(page->file, "%s%s %s: %zu not valid: %s\n", page->markdown ? "- " : "  ",
+                        experiment->cells[c].name, row->server, row->reasons[i].count,
+                        row->reasons[i].text);
+        }
+}
+
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------ */
+
+static int put_experiment(const struct page *page, const struct summary_experiment *experiment) {
+    struct judged_claims judged;
+    int failure = verdicts_judge(page->summary, experiment, &judged);
+    if (!failure) {
+        fprintf(page->file, "\n%s%s%s%s: %s\n", page->markdown ? "## " : "",
+                page->markdown ? "" : bold(page), experiment->name,
+                page->markdown ? "" : plain(page),
+                experiment->question ? experiment->question : "");
+        if (page->markdown)
+            fputs("\n", page->file);
+        else
+            put_table(page, experiment);
+        if (!page->markdown)
+            put_marks(page, experiment);
+        for (size_t i = 0; i < judged.count; i++)
+            put_answer(page, experiment, &judged.claims[i]);
+        if (page->markdown) {
+            put_table(page, experiment);
+            put_marks(page, experiment);
+            put_claim_table(page, experiment, &judged);
+            fputs("\n", page->file);
+        }
+        put_skipped(page, experiment);
+        put_reasons(page, experiment);
+    }
+    verdicts_free(&judged);
+    return failure;
+}
+
+static void put_warnings(const struct page *page, const json_t *run) {
+    size_t index;
+    const json_t *warning;
+    json_array_foreach(summary_at(run, "environment.warnings"), index, warning)
+        fprintf(page->file, "%snote: %s\n", page->markdown ? "- " : "", json_string_value(warning));
+    if (!json_is_true(json_object_get(run, "complete")))
+        fprintf(page->file, "%sthis run is not complete: %s\n", page->markdown ? "- " : "",
+                text_of(run, "ended_because", "?"));
+}
+
+static void put_command(const struct page *page, const json_t *run) {
+    size_t index;
+    const json_t *word;
+    fputs("Run again with `", page->file);
+    json_array_foreach(json_object_get(run, "command"), index, word)
+        fprintf(page->file, "%s%s", index ? " " : "", json_string_value(word));
+    fprintf(page->file, "` at revision %s, seed %lld.\n", text_of(run, "revision", "?"),
+            json_integer_value(json_object_get(run, "seed")));
+}
+
+static void put_introduction(const struct page *page, const json_t *run) {
+    fputs("# What this run found\n\n", page->file);
+    fprintf(page->file, "%s; %s to %s; scope %s; %zu repetitions. %s.\n\n",
+            text_of(run, "environment.caption", "unknown machine"),
+            text_of(run, "started_utc", "?"), text_of(run, "finished_utc", "not finished"),
+            text_of(run, "scope", "?"), json_array_size(json_object_get(run, "repetitions")),
+            text_of(run, "pinning.reason", "pinning unknown"));
+    fputs(
+        "Medians of the valid repetitions, with the 95 % Hodges-Lehmann interval between them; "
+        "ratios are of log differences\nwithin blocks. Absolute numbers belong to this machine and "
+        "this hour; the ratios are what carries over.\n\n",
+        page->file);
+    put_command(page, run);
+    fputs("\n", page->file);
+    put_warnings(page, run);
+}
+
+static int put_page(const struct page *page) {
+    int failure = 0;
+    if (page->markdown)
+        put_introduction(page, page->summary->run);
+    for (size_t i = 0; i < page->summary->experiment_count && !failure; i++)
+        failure = put_experiment(page, &page->summary->experiments[i]);
+    if (!page->markdown) {
+        fputs("\n", page->file);
+        put_warnings(page, page->summary->run);
+    }
+    return failure;
+}
+
+static int write_markdown(FILE *file, void *data) {
+    const struct page page = {.file = file, .markdown = true, .summary = data};
+    return put_page(&page);
+}
+
+int report_write(const json_t *run, const char *directory, FILE *terminal, struct error *error) {
+    char path[PATH_MAX];
+    struct summary summary;
+    int failure = summary_init(&summary, run, error);
+    snprintf(path, sizeof path, "%s/report.md", directory);
+    if (!failure)
+        failure = file_write_whole(path, write_markdown, &summary, error);
+    if (!failure && terminal) {
+        const struct page page = {
+            .file = terminal, .colour = progress_colour(fileno(terminal)), .summary = &summary};
+        failure = put_page(&page);
+    }
+    summary_free(&summary);
+    return failure;
+}

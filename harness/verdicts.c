@@ -1,0 +1,218 @@
+/* verdicts.c: see verdicts.h. */
+#include "harness/verdicts.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness/load_knobs.h"
+#include "workloads/workload.h"
+
+static const enum metric metrics[CLAIM_METRICS] = {
+    [CLAIM_METRIC_THROUGHPUT] = SUMMARY_THROUGHPUT,
+    [CLAIM_METRIC_P50] = SUMMARY_P50,
+    [CLAIM_METRIC_P99] = SUMMARY_P99,
+    [CLAIM_METRIC_P999] = SUMMARY_P999,
+    [CLAIM_METRIC_CPU_PER_REQUEST] = SUMMARY_CPU,
+    [CLAIM_METRIC_RSS] = SUMMARY_MAX_RSS,
+};
+
+/* Rules speak in the record's units, summaries in those of the columns. */
+static double in_record_units(enum metric metric, double value) {
+    return value / metric_kinds[metric].scale;
+}
+
+/* ---- which cells a claim speaks of -------------------------------------------------------------
+ */
+
+static size_t axis_index(const struct summary_experiment *experiment, const char *name) {
+    size_t i = 0;
+    while (i < experiment->axis_count && strcmp(experiment->axes[i], name) != 0)
+        i++;
+    return i;
+}
+
+/* "connections:3" holds in a cell if that axis has the value; a knob that is no axis is fixed, and
+ * the experiment was checked against it when it was read. */
+static bool term_holds(const struct summary_experiment *experiment, const struct summary_cell *cell,
+                       const struct knob_values *knobs, const char *term) {
+    char name[CLAIM_NAME_BYTES];
+    const char *colon = strchr(term, ':');
+    size_t length = colon ? (size_t)(colon - term) : 0;
+    double value;
+    if (!colon || length >= sizeof name)
+        return false;
+    memcpy(name, term, length);
+    name[length] = '\0';
+    size_t axis = axis_index(experiment, name);
+    const struct knob *knob = knob_find(knobs, name, NULL);
+    if (axis == experiment->axis_count)
+        return true;
+    return knob && knob_parse(knob, colon + 1, &value, NULL) == 0 && cell->values[axis] == value;
+}
+
+static bool covers(const struct summary_experiment *experiment, const struct summary_cell *cell,
+                   const struct claim_rule *rule) {
+    const char *workload_name = json_string_value(json_object_get(experiment->json, "workload"));
+    const struct workload *workload = workload_find(workload_name ? workload_name : "", NULL);
+    struct knob_values knobs;
+    char where[CLAIM_WHERE_BYTES], *rest = where, *term;
+    if (!workload)
+        return rule->where[0] == '\0';
+    knob_values_init(&knobs, workload->knobs, load_knobs);
+    snprintf(where, sizeof where, "%s", rule->where);
+    while ((term = strsep(&rest, " ")) != NULL)
+        if (*term && !term_holds(experiment, cell, &knobs, term))
+            return false;
+    return true;
+}
+
+/* For growth: the cell with the axis' first value and all else as in `last`; null if `last` is not
+ * the last one. */
+static const struct summary_cell *first_of_line(const struct summary_experiment *experiment,
+                                                const struct summary_cell *last, size_t axis) {
+    const struct summary_cell *first = last;
+    for (size_t i = 0; i < experiment->cell_count; i++) {
+        const struct summary_cell *other = &experiment->cells[i];
+        bool same = true;
+        for (size_t k = 0; k < experiment->axis_count; k++)
+            same = same && (k == axis || other->values[k] == last->values[k]);
+        if (!same)
+            continue;
+        if (other->values[axis] > last->values[axis])
+            return NULL;
+        if (other->values[axis] < first->values[axis])
+            first = other;
+    }
+    return first == last ? NULL : first;
+}
+
+/* ---- evidence
+ * ------------------------------------------------------------------------------------- */
+
+/* What makes the metric itself unfit for a verdict, in words; null: nothing does. */
+static void take_flags(const struct summary_flags *flags, struct verdict_line *line) {
+    const char *obstacle = summary_obstacle(flags);
+    line->evidence.missing = flags->missing;
+    line->evidence.co_limited = flags->co_limited;
+    line->evidence.invalid = obstacle && !flags->missing && !flags->co_limited;
+    line->because = obstacle;
+}
+
+static void take_comparison(const struct summary_comparison *comparison,
+                            struct verdict_line *line) {
+    const struct comparison *ratio = &comparison->ratio;
+    take_flags(&comparison->flags, line);
+    line->blocks = ratio->blocks;
+    line->evidence.bounded = ratio->blocks > 0 && ratio->bounded;
+    line->evidence.estimate = ratio->estimate;
+    line->evidence.low = ratio->low;
+    line->evidence.high = ratio->high;
+}
+
+static void take_own_value(const struct summary *summary,
+                           const struct summary_experiment *experiment,
+                           const struct summary_row *row, enum metric metric,
+                           struct verdict_line *line) {
+    struct summary_flags flags = summary_own_flags(summary, experiment, row, metric);
+    take_flags(&flags, line);
+    if (!row || flags.missing)
+        return;
+    const struct interval *interval = &row->metrics[metric].interval;
+    line->blocks = interval->n;
+    line->evidence.bounded = interval->n > 0 && interval->bounded;
+    line->evidence.estimate = in_record_units(metric, interval->estimate);
+    line->evidence.low = in_record_units(metric, interval->low);
+    line->evidence.high = in_record_units(metric, interval->high);
+}
+
+static int gather(const struct summary *summary, const struct summary_experiment *experiment,
+                  const struct claim_rule *rule, struct verdict_line *line) {
+    enum metric metric = metrics[rule->metric];
+    struct summary_comparison comparison;
+    const struct summary_row *row = summary_find_row(experiment, line->cell, rule->first);
+    int failure = 0;
+    switch (rule->form) {
+    case CLAIM_RATIO:
+        failure = summary_compare(summary, experiment, line->cell, rule->first, rule->second,
+                                  metric, &comparison);
+        break;
+    case CLAIM_GROWTH: {
+        size_t axis = axis_index(experiment, rule->axis);
+        const struct summary_cell *first = first_of_line(experiment, line->cell, axis);
+        failure = summary_compare_rows(summary, experiment, row,
+                                       summary_find_row(experiment, first, rule->first), metric,
+                                       &comparison);
+        break;
+    }
+    case CLAIM_ABSOLUTE:
+        take_own_value(summary, experiment, row, metric, line);
+        return 0;
+    }
+    if (!failure)
+        take_comparison(&comparison, line);
+    return failure;
+}
+
+/* ---- judging
+ * ---------------------------------------------------------------------------------------- */
+
+static bool speaks_of(const struct summary_experiment *experiment, const struct claim_rule *rule,
+                      const struct summary_cell *cell) {
+    if (!covers(experiment, cell, rule))
+        return false;
+    if (rule->form != CLAIM_GROWTH)
+        return true;
+    size_t axis = axis_index(experiment, rule->axis);
+    return axis < experiment->axis_count && first_of_line(experiment, cell, axis) != NULL;
+}
+
+static int judge_one(const struct summary *summary, const struct summary_experiment *experiment,
+                     struct judged_claim *claim) {
+    claim->lines = calloc(experiment->cell_count + 1, sizeof *claim->lines);
+    if (!claim->lines)
+        return -ENOMEM;
+    for (size_t i = 0; i < experiment->cell_count; i++) {
+        const struct summary_cell *cell = &experiment->cells[i];
+        if (!speaks_of(experiment, &claim->rule, cell))
+            continue;
+        struct verdict_line *line = &claim->lines[claim->count++];
+        line->cell = cell;
+        int failure = gather(summary, experiment, &claim->rule, line);
+        if (failure)
+            return failure;
+        line->verdict = claim_judge(&claim->rule, &line->evidence);
+        if (!line->because)
+            line->because = claim_verdict_words(&claim->rule, &line->evidence);
+    }
+    return 0;
+}
+
+int verdicts_judge(const struct summary *summary, const struct summary_experiment *experiment,
+                   struct judged_claims *judged) {
+    const json_t *claims = json_object_get(experiment->json, "claims"), *json;
+    size_t index;
+    *judged = (struct judged_claims){
+        .claims = calloc(json_array_size(claims) + 1, sizeof *judged->claims)};
+    if (!judged->claims)
+        return -ENOMEM;
+    json_array_foreach(claims, index, json) {
+        struct judged_claim *claim = &judged->claims[judged->count++];
+        claim->name = json_string_value(json_object_get(json, "name"));
+        claim->says = json_string_value(json_object_get(json, "says"));
+        claim->text = json_string_value(json_object_get(json, "rule"));
+        claim->readable = claim->text && claim_parse(claim->text, &claim->rule, NULL) == 0;
+        int failure = claim->readable ? judge_one(summary, experiment, claim) : 0;
+        if (failure)
+            return failure;
+    }
+    return 0;
+}
+
+void verdicts_free(struct judged_claims *judged) {
+    for (size_t i = 0; i < judged->count; i++)
+        free(judged->claims[i].lines);
+    free(judged->claims);
+}

@@ -1,0 +1,38 @@
+/* verdicts.h: the claims of a run, each judged in every cell that it speaks of.
+ *
+ * The rules and their words are claim.h's, the numbers summary.h's; this brings the two together. */
+#ifndef LOOPMARK_VERDICTS_H
+#define LOOPMARK_VERDICTS_H
+
+#include <stddef.h>
+
+#include "harness/claim.h"
+#include "harness/summary.h"
+
+struct verdict_line {
+    const struct summary_cell *cell; /* for growth: the one with the axis' last value */
+    enum claim_verdict verdict;
+    const char *because; /* rest of a sentence */
+    struct claim_evidence evidence;
+    size_t blocks;
+};
+
+struct judged_claim {
+    const char *name, *says, *text;
+    struct claim_rule rule;
+    bool readable; /* false: a rule of another version; then there are no lines */
+    struct verdict_line *lines;
+    size_t count;
+};
+
+struct judged_claims {
+    struct judged_claim *claims;
+    size_t count;
+};
+
+/* 0, -ENOMEM or -E2BIG. Free in either case. */
+int verdicts_judge(const struct summary *summary, const struct summary_experiment *experiment,
+                   struct judged_claims *judged);
+void verdicts_free(struct judged_claims *judged);
+
+#endif
