@@ -292,10 +292,10 @@ static void print_rate(const struct load_plan *plan, const struct load_result *r
 }
 
 static void print_cpu(const struct load_result *result, const struct validity *validity) {
-    double requests = (double)result->requests;
+    double answers = (double)result->answers;
     double server_us = record_server_cpu_us(result);
     printf("  generator %.0f %% busy, %.2f us CPU per request", result->busy * 100,
-           requests > 0 ? (double)(result->cpu_ns - result->spin_ns) / 1e3 / requests : NAN);
+           answers > 0 ? (double)(result->cpu_ns - result->spin_ns) / 1e3 / answers : NAN);
     if (server_us >= 0)
         printf("; server %.0f %% busy, %.2f us CPU per request", validity->server_busy * 100,
                server_us);

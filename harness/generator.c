@@ -48,13 +48,15 @@ static void mark_thoroughly(struct crew *crew, struct server_mark *mark) {
 static void mark_cpu(const struct crew *crew, struct server_mark *mark) {
     pid_t pid = crew->plan->server_pid;
     mark->cpu_known = pid > 0 && usage_cpu_ns(pid, &mark->cpu_ns) == 0;
+    mark->answers = crew_answers(crew);
     mark->starved_ns = pid > 0 ? starved_ns(pid) : 0;
 }
 
 static struct own_usage read_own_usage(const struct thread *thread) {
     struct own_usage usage = {.cpu_ns = thread_cpu_ns(),
                               .spin_ns = loop_counters(thread->loop)->spin_ns,
-                              .starved_ns = starved_ns(gettid())};
+                              .starved_ns = starved_ns(gettid()),
+                              .answers = thread->answers};
     getrusage(RUSAGE_THREAD, &usage.kernel);
     return usage;
 }

@@ -44,7 +44,7 @@ struct slot {
 };
 
 struct own_usage {
-    uint64_t cpu_ns, spin_ns, starved_ns;
+    uint64_t cpu_ns, spin_ns, starved_ns, answers;
     struct rusage kernel;
 };
 

@@ -110,6 +110,7 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     result->unsent += thread->unsent;
     result->requests += thread->answers_in_window;
     result->received_bytes += thread->received_bytes;
+    result->answers += thread->after.answers - thread->before.answers;
     result->cpu_ns += cpu_ns;
     result->spin_ns += spin_ns;
     result->user_ns += timeval_ns(after->ru_utime) - timeval_ns(before->ru_utime);
@@ -136,9 +137,13 @@ static void put_together(struct crew *crew) {
     result->slowest_connection = UINT64_MAX;
     for (uint32_t i = 0; i < crew->thread_count; i++)
         add_thread(result, &crew->threads[i]);
-    if (crew->open_loop && result->window_ns > 0) {
-        result->offered_rate = (double)result->due / (double)result->window_ns * 1e9;
-        result->achieved_rate = (double)result->sent / (double)result->window_ns * 1e9;
+    /* What was due follows from the planned window, not from when its edges were noticed. */
+    const struct thread *first = &crew->threads[0];
+    double planned_ns = first->end_ns != UINT64_MAX ? (double)(first->end_ns - first->window_ns)
+                                                    : (double)result->window_ns;
+    if (crew->open_loop && planned_ns > 0) {
+        result->offered_rate = (double)result->due / planned_ns * 1e9;
+        result->achieved_rate = (double)result->sent / planned_ns * 1e9;
     }
     result->interrupted = atomic_load(crew->stopping);
     result->finished = true;

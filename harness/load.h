@@ -56,6 +56,7 @@ enum { LOAD_INTERVALS_MOST = 3700 };
  * so that neither is divided by requests of another window. */
 struct server_mark {
     uint64_t cpu_ns;
+    uint64_t answers;    /* by then, warm-up included; all threads */
     uint64_t starved_ns; /* runnable without a CPU, so far; its first thread */
     bool cpu_known;
     struct usage usage;
@@ -81,6 +82,7 @@ struct load_result {
     struct histogram response, service, lag; /* closed loop: only service */
     uint32_t connections, threads;
     uint64_t slowest_connection, fastest_connection; /* answers in the window of one connection */
+    uint64_t answers;             /* that came within the window, whenever they were asked for */
     uint64_t cpu_ns, user_ns; /* all threads, within the window, spinning included */
     uint64_t spin_ns;
     uint64_t context_switches;

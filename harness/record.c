@@ -72,13 +72,14 @@ static json_t *second_by_second(const struct load_result *result) {
 }
 
 static json_t *client(const struct load_result *result) {
-    double requests = (double)result->requests;
+    double answers = (double)result->answers, cpu_ns = (double)(result->cpu_ns - result->spin_ns);
+    /* Spinning has its user time too: what is left of it after the same share is taken off. */
+    double user_ns = result->cpu_ns ? (double)result->user_ns * cpu_ns / (double)result->cpu_ns : 0;
     json_t *object = json_object();
-    json_object_set_new(
-        object, "cpu_us_per_request",
-        number_or_null(requests > 0, (double)(result->cpu_ns - result->spin_ns) / 1e3 / requests));
+    json_object_set_new(object, "cpu_us_per_request",
+                        number_or_null(answers > 0, cpu_ns / 1e3 / answers));
     json_object_set_new(object, "user_us_per_request",
-                        number_or_null(requests > 0, (double)result->user_ns / 1e3 / requests));
+                        number_or_null(answers > 0, user_ns / 1e3 / answers));
     json_object_set_new(object, "busy", json_real(result->busy));
     json_object_set_new(object, "received_bytes", count(result->received_bytes));
     json_object_set_new(object, "context_switches", count(result->context_switches));
@@ -99,9 +100,10 @@ static json_t *client(const struct load_result *result) {
 /* ---- the server ------------------------------------------------------------------------------ */
 
 double record_server_cpu_us(const struct load_result *result) {
-    if (!result->before.cpu_known || !result->after.cpu_known || result->requests == 0)
+    uint64_t answers = result->after.answers - result->before.answers;
+    if (!result->before.cpu_known || !result->after.cpu_known || answers == 0)
         return -1;
-    return (double)(result->after.cpu_ns - result->before.cpu_ns) / 1e3 / (double)result->requests;
+    return (double)(result->after.cpu_ns - result->before.cpu_ns) / 1e3 / (double)answers;
 }
 
 static void add_counters(json_t *object, const struct load_result *result, double requests) {

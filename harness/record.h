@@ -17,7 +17,7 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
  */
 json_t *record_knobs(const struct knob_values *knobs);
 
-/* CPU µs of the server per answered request in the window; negative: not known. */
+/* CPU µs of the server in the window per answer that came in it; negative: not known. */
 double record_server_cpu_us(const struct load_result *result);
 
 #endif

@@ -15,7 +15,7 @@
 #include "harness/verdicts.h"
 #include "loops/check.h"
 
-enum { NAME_WIDTH = 16, CELL_WIDTH = 26 };
+enum { NAME_WIDTH = 18, LINE_WIDTH = 100 };
 
 /* One text for both readers: the same lines, laid out as Markdown or for a terminal. */
 struct page {
@@ -121,15 +121,16 @@ static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
  * -------------------------------------------------------------------- */
 
 static const struct column capacity_head[] = {
-    {"cell", CELL_WIDTH, false},  {"server", NAME_WIDTH, false}, {"requests/s", 28, true},
-    {"CPU µs/request", 22, true}, {"server", 7, true},           {"generator", 9, true},
-    {"valid", 6, true},           {"mark", 10, false},
+    {"cell", 0, false},       {"  server", NAME_WIDTH, false},
+    {"requests/s", 29, true}, {"CPU µs/request", 20, true},
+    {"busy", 5, true},        {"gen.", 5, true},
+    {"valid", 5, true},       {"mark", 10, false},
 };
 static const struct column latency_head[] = {
-    {"cell", CELL_WIDTH, false}, {"server", NAME_WIDTH, false},
-    {"p50 ms", 20, true},        {"p99 ms", 20, true},
-    {"p99.9 ms", 20, true},      {"CPU µs/request", 22, true},
-    {"generator", 9, true},      {"valid", 6, true},
+    {"cell", 0, false},     {"  server", NAME_WIDTH, false},
+    {"p50 ms", 17, true},   {"p99 ms", 17, true},
+    {"p99.9 ms", 17, true}, {"CPU µs", 6, true},
+    {"gen.", 5, true},      {"valid", 5, true},
     {"mark", 10, false},
 };
 
@@ -155,12 +156,18 @@ static void put_row(const struct page *page, const struct summary_experiment *ex
     const struct column *head = experiment->capacity ? capacity_head : latency_head;
     const enum metric *metrics = experiment->capacity ? capacity : latency;
     size_t count = experiment->capacity ? ARRAY_LENGTH(capacity) : ARRAY_LENGTH(latency),
-           column = 0;
+           column = 2;
     char text[NUMBER_BYTES];
-    put_cell(page, label, head[column].width, false), column++;
-    put_cell(page, row->server, head[column].width, false), column++;
+    if (page->markdown)
+        put_cell(page, label, 0, false);
+    snprintf(text, sizeof text, "%s%s", page->markdown ? "" : "  ", row->server);
+    put_cell(page, text, NAME_WIDTH, false);
     for (size_t i = 0; i < count; i++, column++) {
-        spread_text(&row->metrics[metrics[i]], text);
+        const struct spread *spread = &row->metrics[metrics[i]];
+        if (metrics[i] == SUMMARY_CPU && !experiment->capacity && !page->markdown)
+            short_number(spread->median, text); /* no room for its interval */
+        else
+            spread_text(spread, text);
         put_cell(page, text, head[column].width, true);
     }
     if (experiment->capacity) {
@@ -175,16 +182,19 @@ static void put_row(const struct page *page, const struct summary_experiment *ex
     end_row(page);
 }
 
+/* On a terminal the cell is a line of its own above its servers; in Markdown it is a column. */
 static void put_table(const struct page *page, const struct summary_experiment *experiment) {
+    const struct column *head = experiment->capacity ? capacity_head : latency_head;
+    size_t count = experiment->capacity ? ARRAY_LENGTH(capacity_head) : ARRAY_LENGTH(latency_head);
+    size_t first = page->markdown ? 0 : 1;
     fputs("\n", page->file);
-    if (experiment->capacity)
-        put_head(page, capacity_head, ARRAY_LENGTH(capacity_head));
-    else
-        put_head(page, latency_head, ARRAY_LENGTH(latency_head));
+    put_head(page, head + first, count - first);
     for (size_t c = 0; c < experiment->cell_count; c++) {
         const struct summary_cell *cell = &experiment->cells[c];
         char label[SUMMARY_LABEL_BYTES];
         summary_cell_label(experiment, cell, 0, label);
+        if (!page->markdown && label[0])
+            fprintf(page->file, "%s\n", label);
         for (size_t s = 0; s < experiment->server_count; s++)
             if (cell->rows[s].count > 0)
                 put_row(page, experiment, label[0] ? label : "all", &cell->rows[s]);
@@ -248,13 +258,14 @@ static void line_label(const struct summary_experiment *experiment,
             skip |= 1u << i;
     summary_cell_label(experiment, line->cell, skip, label);
     if (!label[0])
-        snprintf(label, SUMMARY_LABEL_BYTES, "%s", skip ? "its whole axis" : "its one cell");
+        snprintf(label, SUMMARY_LABEL_BYTES, "%s", skip ? "all its values" : "its one cell");
 }
 
-/* "reproduced at 1 KiB, 3 connections: 2.61 (2.44 to 2.79); …" for one verdict. */
+/* "reproduced at 1 KiB, 3 connections: 2.61 (2.44 to 2.79); at …" for one verdict. */
 static void put_verdict(const struct page *page, const struct summary_experiment *experiment,
                         const struct judged_claim *claim, enum claim_verdict verdict) {
     const char *between = "";
+    fprintf(page->file, "%s%s%s ", bold(page), claim_verdict_name(verdict), plain(page));
     for (size_t i = 0; i < claim->count; i++) {
         const struct verdict_line *line = &claim->lines[i];
         char label[SUMMARY_LABEL_BYTES], value[NUMBER_BYTES];
@@ -262,43 +273,68 @@ static void put_verdict(const struct page *page, const struct summary_experiment
             continue;
         line_label(experiment, claim, line, label);
         evidence_text(claim, line, value);
-        fprintf(page->file, "%s%s: %s", between, label, value);
+        fprintf(page->file, "%sat %s: %s", between, label, value);
         if (verdict == CLAIM_NOT_SHOWN)
-            fprintf(page->file, " (%s)", line->because);
+            fprintf(page->file, ", %s", line->because);
         between = "; ";
     }
+}
+
+static void put_sentence(const struct page *page, const struct summary_experiment *experiment,
+                         const struct judged_claim *claim) {
+    const char *between = "";
+    if (!claim->readable || claim->count == 0) {
+        fprintf(page->file, "%snot shown%s, %s.", bold(page), plain(page),
+                claim->readable ? "this run has no cell for it" : "its rule cannot be read");
+        return;
+    }
+    for (enum claim_verdict verdict = 0; verdict < CLAIM_VERDICTS; verdict++) {
+        if (count_verdict(claim, verdict) == 0)
+            continue;
+        fputs(between, page->file);
+        put_verdict(page, experiment, claim, verdict);
+        between = "; ";
+    }
+    fputs(".", page->file);
+}
+
+/* Breaks a line between words for a terminal, indented after the first. */
+static void put_wrapped(FILE *file, char *text) {
+    int column = 0;
+    char *rest = text, *word;
+    while ((word = strsep(&rest, " ")) != NULL) {
+        if (column > 0 && column + 1 + columns(word) > LINE_WIDTH) {
+            fputs("\n     ", file);
+            column = 5;
+        }
+        column += fprintf(file, "%s%s", column ? " " : "  ", word) > 0 ? columns(word) + 1 : 0;
+    }
+    fputs("\n", file);
 }
 
 /* One sentence a claim: where it holds, where it does not, and where that cannot be told. */
 static void put_answer(const struct page *page, const struct summary_experiment *experiment,
                        const struct judged_claim *claim) {
-    const char *between = "";
-    fprintf(page->file, "%s%s%s \"%s\" [%s]: ", page->markdown ? "* " : "  ", claim->name,
-            page->markdown ? "," : "", claim->says, claim->text ? claim->text : "no rule");
-    if (!claim->readable || claim->count == 0) {
-        fprintf(page->file, "%snot shown%s (%s).\n", bold(page), plain(page),
-                claim->readable ? "this run has no cell for it" : "its rule cannot be read");
-        return;
-    }
-    for (enum claim_verdict verdict = 0; verdict < CLAIM_VERDICTS; verdict++) {
-        size_t count = count_verdict(claim, verdict);
-        if (count == 0)
-            continue;
-        fprintf(page->file, "%s%s%s%s", between, bold(page), claim_verdict_name(verdict),
-                plain(page));
-        fprintf(page->file, count == claim->count ? " (" : " in %zu of %zu (", count, claim->count);
-        put_verdict(page, experiment, claim, verdict);
-        fputs(")", page->file);
-        between = "; ";
-    }
-    fputs(".\n", page->file);
+    char *text = NULL;
+    size_t size;
+    struct page sentence = *page;
+    sentence.file = open_memstream(&text, &size);
+    CHECK(sentence.file);
+    fprintf(sentence.file, "%s \"%s\": ", claim->name, claim->says);
+    put_sentence(&sentence, experiment, claim);
+    CHECK(fclose(sentence.file) == 0);
+    if (page->markdown)
+        fprintf(page->file, "* %s\n", text);
+    else
+        put_wrapped(page->file, text);
+    free(text);
 }
 
 static void put_claim_table(const struct page *page, const struct summary_experiment *experiment,
                             const struct judged_claims *judged) {
-    static const struct column head[] = {{"claim", 0, false},   {"cell", 0, false},
-                                         {"measured", 0, true}, {"blocks", 0, true},
-                                         {"verdict", 0, false}, {"because", 0, false}};
+    static const struct column head[] = {
+        {"claim", 0, false}, {"rule", 0, false},    {"cell", 0, false},   {"measured", 0, true},
+        {"blocks", 0, true}, {"verdict", 0, false}, {"because", 0, false}};
     if (judged->count == 0)
         return;
     fputs("\n", page->file);
@@ -364,6 +400,8 @@ static int put_experiment(const struct page *page, const struct summary_experime
             put_table(page, experiment);
         if (!page->markdown)
             put_marks(page, experiment);
+        if (!page->markdown)
+            fputs("\n", page->file);
         for (size_t i = 0; i < judged.count; i++)
             put_answer(page, experiment, &judged.claims[i]);
         if (page->markdown) {

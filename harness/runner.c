@@ -24,7 +24,7 @@
 const char *const scope_names[] = {
     [SCOPE_FULL] = "full", [SCOPE_HEADLINE] = "headline", [SCOPE_SMOKE] = "smoke"};
 
-enum { FAILURES_MOST = 2, HGRM_TICKS = 5, PATH_BYTES = 1024 };
+enum { FAILURES_MOST = 2, RETRY_SHARE = 8, HGRM_TICKS = 5, PATH_BYTES = 1024 };
 #define SMOKE_WARMUP_NS (100.0 * NS_PER_MS)
 #define SMOKE_DURATION_NS (300.0 * NS_PER_MS)
 #define OVERHEAD_NS (150.0 * NS_PER_MS) /* starting and stopping a server, until it is measured */
@@ -44,6 +44,7 @@ struct run {
     json_t *record, *repetitions, *latency;
     uint64_t started_ns;
     unsigned done, planned;
+    unsigned retries; /* left, of repetitions that the machine spoilt */
 };
 
 /* One experiment under way. */
@@ -462,6 +463,18 @@ static void skip_what_cannot_run(struct campaign *campaign) {
     }
 }
 
+/* Once more at once, if it was the machine that spoilt it: a taken CPU says nothing about the
+ * server. The spoilt one stays in the record. */
+static void run_with_retry(struct trial *trial) {
+    struct run *run = trial->campaign->run;
+    run_trial(trial);
+    if (!trial->validity.machine_only || run->retries == 0 || interrupted)
+        return;
+    run->retries--;
+    run->planned++;
+    run_trial(trial);
+}
+
 /* Every server of a cell once, in random order. */
 static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
     struct run *run = campaign->run;
@@ -476,7 +489,7 @@ static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
                               .contender = order[i],
                               .block = block,
                               .position = i};
-        run_trial(&trial);
+        run_with_retry(&trial);
     }
 }
 
@@ -594,6 +607,7 @@ int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct 
     run.latency = json_object_get(run.record, "latency");
     for (size_t i = 0; i < plan->experiment_count; i++)
         run.planned += planned_repetitions(plan, plan->experiments[i], &ignored_ns);
+    run.retries = run.planned / RETRY_SHARE;
     random_seed(&run.order, plan->seed);
     progress_begin(&run.progress, plan->quiet);
     interrupt_catch();

@@ -502,10 +502,12 @@ static bool loads_differ(const struct summary_row *a, const struct summary_row *
     return !(saturated(a) && saturated(b)) && !equal;
 }
 
+/* A block has a second repetition of a server when the machine spoilt the first. */
 static const json_t *valid_in_block(const struct summary_row *row, json_int_t block) {
     for (size_t i = 0; i < row->count; i++)
-        if (json_integer_value(json_object_get(row->repetitions[i], "block")) == block)
-            return is_valid(row->repetitions[i]) ? row->repetitions[i] : NULL;
+        if (json_integer_value(json_object_get(row->repetitions[i], "block")) == block &&
+            is_valid(row->repetitions[i]))
+            return row->repetitions[i];
     return NULL;
 }
 

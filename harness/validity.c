@@ -14,8 +14,9 @@ const char *const bound_names[] = {
 #define ERRORS_MOST 0.001   /* of all requests */
 #define MISSED_MOST 0.01    /* of the requests that were due */
 #define CONSTANT_MISS 0.001 /* a constant rate has no luck */
-#define STEAL_MOST 0.02 /* what the host takes away cannot be told from the server's own slowness  \
-                         */
+#define STEAL_MOST                                                                                 \
+    0.02 /* what the host takes away cannot be told from the server's own slowness                 \
+          */
 #define STARVED_MOST 0.05             /* of the window, spent runnable without a CPU */
 #define LAG_SHARE_MOST 0.10           /* of the response time it would hide in, at p99 */
 #define LAG_LEAST_NS (50 * NS_PER_US) /* below it lag is what waking up and sending cost */
@@ -120,9 +121,11 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     if (result->requests == 0)
         validity_refuse(validity, "no request was answered");
     judge_errors(result, validity);
-    judge_host(result, shared_cpu, validity);
     if (result->open_loop)
         judge_rate(result, plan, validity);
     else
         judge_bound(result, validity);
+    size_t others = validity->reason_count;
+    judge_host(result, shared_cpu, validity);
+    validity->machine_only = validity->reason_count > others && others == 0;
 }

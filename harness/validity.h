@@ -26,6 +26,7 @@ struct validity {
     enum bound bound;
     double server_busy; /* share of the CPUs it may use; negative: not known */
     double steal_share;
+    bool machine_only; /* not valid, and only because others took CPU time */
     size_t reason_count;
     char reasons[REASONS_MOST][REASON_BYTES];
 };

@@ -128,6 +128,22 @@ static void take_own_value(const struct summary *summary,
     line->evidence.high = in_record_units(metric, interval->high);
 }
 
+/* A co-limited rate is a lower bound. Above the line, and against one that is known, that is enough
+ * for a rule that only asks for a least. */
+static void accept_lower_bound(const struct summary *summary,
+                               const struct summary_experiment *experiment,
+                               const struct claim_rule *rule, struct verdict_line *line) {
+    const struct summary_row *second = summary_find_row(experiment, line->cell, rule->second);
+    struct summary_flags flags =
+        summary_own_flags(summary, experiment, second, metrics[rule->metric]);
+    struct claim_evidence *evidence = &line->evidence;
+    if (!evidence->co_limited || flags.co_limited || isfinite(rule->high) || !evidence->bounded ||
+        evidence->low < rule->low)
+        return;
+    evidence->co_limited = false;
+    line->because = "a lower bound, and that meets the rule";
+}
+
 static int gather(const struct summary *summary, const struct summary_experiment *experiment,
                   const struct claim_rule *rule, struct verdict_line *line) {
     enum metric metric = metrics[rule->metric];
@@ -153,6 +169,8 @@ static int gather(const struct summary *summary, const struct summary_experiment
     }
     if (!failure)
         take_comparison(&comparison, line);
+    if (!failure && rule->form == CLAIM_RATIO)
+        accept_lower_bound(summary, experiment, rule, line);
     return failure;
 }
 

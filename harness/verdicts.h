@@ -1,6 +1,7 @@
 /* verdicts.h: the claims of a run, each judged in every cell that it speaks of.
  *
- * The rules and their words are claim.h's, the numbers summary.h's; this brings the two together. */
+ * The rules and their words are claim.h's, the numbers summary.h's; this brings the two together.
+ */
 #ifndef LOOPMARK_VERDICTS_H
 #define LOOPMARK_VERDICTS_H
 
