@@ -22,7 +22,8 @@ static int fill(FILE *file, int (*write)(FILE *, void *), void *data, const char
     return fsync(fileno(file)) != 0 ? -errno : 0;
 }
 
-/* Makes the rename itself survive a crash. Some file systems cannot; the content is safe by then. */
+/* Makes the rename itself survive a crash. Some file systems cannot; the content is safe by then.
+ */
 static void sync_directory_of(const char *path) {
     char directory[PATH_MAX];
     snprintf(directory, sizeof directory, "%s", path);
@@ -77,8 +78,8 @@ static int make_directory(const char *path, struct error *error) {
     struct stat existing;
     if (err == -EEXIST && stat(path, &existing) == 0)
         err = S_ISDIR(existing.st_mode) ? 0 : -ENOTDIR;
-    return err == 0 ? 0 : error_set(error, err, "%s: cannot make directory: %s", path,
-                                    strerror(-err));
+    return err == 0 ? 0
+                    : error_set(error, err, "%s: cannot make directory: %s", path, strerror(-err));
 }
 
 int file_make_directories(const char *path, struct error *error) {

@@ -37,7 +37,7 @@ struct picture {
     const struct summary_experiment *experiment;
     const struct summary_cell *cells[CELLS_MOST];
     size_t cell_count;
-    size_t axis;                 /* on the x axis, where the figure has one */
+    size_t axis;                  /* on the x axis, where the figure has one */
     size_t servers[SERVERS_MOST]; /* those with anything to draw */
     size_t server_count;
     double x_least, x_most, least[2], most[2];
@@ -55,7 +55,7 @@ struct figure {
     enum metric metrics[2];
     size_t metric_count;
     bool capacity, latency; /* the kinds of experiment it is for */
-    const char *axis;       /* ends the name of the axis it needs, with at least two values; null: any */
+    const char *axis; /* ends the name of the axis it needs, with at least two values; null: any */
     bool cell_by_cell;
     int (*print)(FILE *file, void *picture);
 };
@@ -173,7 +173,8 @@ static void survey(struct picture *picture) {
                         cover(&picture->least[m], &picture->most[m], value);
             }
             if (complete)
-                cover(&picture->x_least, &picture->x_most, picture->cells[c]->values[picture->axis]);
+                cover(&picture->x_least, &picture->x_most,
+                      picture->cells[c]->values[picture->axis]);
             any = any || complete;
         }
         if (any)
@@ -300,7 +301,8 @@ static double total_count(FILE *file) {
     return total;
 }
 
-/* Copies the rows that enough responses lie beyond. Returns the number of rows; `file` may be null. */
+/* Copies the rows that enough responses lie beyond. Returns the number of rows; `file` may be null.
+ */
 static size_t copy_percentiles(FILE *percentiles, FILE *file, struct picture *picture) {
     char line[256];
     double value_ms, level, inverse, total = total_count(percentiles);
@@ -576,17 +578,18 @@ static void name_picture(struct picture *picture) {
     if (picture->figure->axis || picture->figure->cell_by_cell)
         summary_cell_label(experiment, picture->cells[0], varying, label);
     else
-        summary_cell_label(experiment, picture->cells[0], ~summary_constant_axes(experiment), label);
+        summary_cell_label(experiment, picture->cells[0], ~summary_constant_axes(experiment),
+                           label);
     snprintf(picture->title, sizeof picture->title, "%s: %s%s%s", experiment->name,
              picture->figure->title, *label ? ", " : "", label);
-    snprintf(picture->name, sizeof picture->name, "%s.%s", experiment->name,
-             picture->figure->name);
+    snprintf(picture->name, sizeof picture->name, "%s.%s", experiment->name, picture->figure->name);
     if (!(picture->figure->axis || picture->figure->cell_by_cell) || !*label)
         return;
     size_t used = strlen(picture->name);
     append_text(picture->name, sizeof picture->name, ".%s", label);
     for (char *c = picture->name + used + 1; *c; c++)
-        *c = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *c) ? *c : '-';
+        *c = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *c) ? *c
+                                                                                            : '-';
 }
 
 static int draw_pictures(struct picture *blank, struct error *error) {
@@ -651,8 +654,8 @@ static int find_source(char source[PATH_MAX], struct error *error) {
         if (i == 0)
             break; /* given, so never something else in its place */
     }
-    return error_set(error, -ENOENT,
-                     "no plots/style.gp in %s: set LOOPMARK_SOURCE to the checkout", source);
+    return error_set(error, -ENOENT, "no plots/style.gp in %s: set LOOPMARK_SOURCE to the checkout",
+                     source);
 }
 
 int plot_run(const char *directory, struct error *error) {

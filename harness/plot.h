@@ -1,17 +1,18 @@
 /* plot.h: the figures of a run, drawn by gnuplot.
  *
- * Reads DIR/run.json and DIR/latency/, writes DIR/plots/NAME.png and NAME.svg, and what they draw in
- * DIR/plots/data/NAME.dat. What a figure looks like stands in plots/NAME.gp, what it needs in the table of
- * plot.c. gnuplot's own messages go to stderr. */
+ * Reads DIR/run.json and DIR/latency/, writes DIR/plots/NAME.png and NAME.svg, and what they draw
+ * in DIR/plots/data/NAME.dat. What a figure looks like stands in plots/NAME.gp, what it needs in
+ * the table of plot.c. gnuplot's own messages go to stderr. */
 #ifndef LOOPMARK_PLOT_H
 #define LOOPMARK_PLOT_H
 
 #include "loops/error.h"
 
-/* Draws every figure that an experiment of the run has data for; a run without any is fine. The .gp files
- * are looked for in plots/ under $LOOPMARK_SOURCE, else under the checkout this was built from, else here.
- * -ENOENT: no run.json, no plots/style.gp, or no gnuplot (`error` names the package): figures are an
- * extra, so a caller that has just measured should go on. -EIO: gnuplot failed. */
+/* Draws every figure that an experiment of the run has data for; a run without any is fine. The .gp
+ * files are looked for in plots/ under $LOOPMARK_SOURCE, else under the checkout this was built
+ * from, else here. -ENOENT: no run.json, no plots/style.gp, or no gnuplot (`error` names the
+ * package): figures are an extra, so a caller that has just measured should go on. -EIO: gnuplot
+ * failed. */
 int plot_run(const char *directory, struct error *error);
 
 #endif

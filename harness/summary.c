@@ -21,7 +21,8 @@ const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
     [SUMMARY_P50] = {"p50", "p50_ms", "response_ns.p50", 1e-6, 0, true},
     [SUMMARY_P99] = {"p99", "p99_ms", "response_ns.p99", 1e-6, P99_SAMPLES, true},
     [SUMMARY_P999] = {"p999", "p999_ms", "response_ns.p999", 1e-6, P999_SAMPLES, true},
-    [SUMMARY_CPU] = {"cpu_per_request", "server_cpu_us_per_request", "server.cpu_us_per_request", 1, 0, false},
+    [SUMMARY_CPU] = {"cpu_per_request", "server_cpu_us_per_request", "server.cpu_us_per_request", 1,
+                     0, false},
     [SUMMARY_SERVER_BUSY] = {"server_busy", "server_busy", "server.busy", 1, 0, false},
     [SUMMARY_CLIENT_BUSY] = {"client_busy", "client_busy", "client.busy", 1, 0, false},
     [SUMMARY_MAX_RSS] = {"rss", "max_rss_bytes", "server.max_rss_bytes", 1, 0, false},
@@ -120,8 +121,8 @@ static int read_experiment(struct summary_experiment *experiment, const json_t *
         experiment->axes[experiment->axis_count++] = axis ? axis : "?";
     }
     json_array_foreach(json_object_get(json, "servers"), i, item) {
-        const char **server = append(&experiment->servers, &experiment->server_count,
-                                     sizeof *experiment->servers);
+        const char **server =
+            append(&experiment->servers, &experiment->server_count, sizeof *experiment->servers);
         if (!server)
             return error_set(error, -ENOMEM, "out of memory");
         *server = text_at(item, "name");
@@ -189,8 +190,7 @@ static int add_repetition(struct summary *summary, const json_t *repetition, siz
     if (!experiment)
         return error_set(error, -EINVAL, "run.json: repetitions[%zu]: no experiment is named %s",
                          index, experiment_name);
-    struct summary_cell *cell =
-        (struct summary_cell *)summary_find_cell(experiment, cell_name);
+    struct summary_cell *cell = (struct summary_cell *)summary_find_cell(experiment, cell_name);
     if (!cell)
         cell = add_cell(experiment, repetition, cell_name);
     if (!cell)
@@ -256,8 +256,7 @@ static int sum_up_validity(struct summary_row *row) {
         row->valid++;
         bounds[bound_of(repetition)]++;
         row->least_samples = fmin(
-            row->least_samples,
-            number_at(repetition, "response_ns.count", &samples) ? samples : 0);
+            row->least_samples, number_at(repetition, "response_ns.count", &samples) ? samples : 0);
     }
     row->least_samples = row->valid > 0 ? row->least_samples : 0;
     row->bound = most_frequent(bounds);
@@ -320,8 +319,8 @@ int summary_init(struct summary *summary, const json_t *run, struct error *error
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(run, "experiments"), i, item) {
-        struct summary_experiment *experiment = append(
-            &summary->experiments, &summary->experiment_count, sizeof *experiment);
+        struct summary_experiment *experiment =
+            append(&summary->experiments, &summary->experiment_count, sizeof *experiment);
         if (!experiment)
             return error_set(error, -ENOMEM, "out of memory");
         int err = read_experiment(experiment, item, i, error);
@@ -439,7 +438,8 @@ void summary_cell_label(const struct summary_experiment *experiment,
         if (skip & (1u << i))
             continue;
         axis_label(experiment->axes[i], cell->values[i], cell->name, part, sizeof part);
-        int length = snprintf(label + used, SUMMARY_LABEL_BYTES - used, "%s%s", used ? ", " : "", part);
+        int length =
+            snprintf(label + used, SUMMARY_LABEL_BYTES - used, "%s%s", used ? ", " : "", part);
         used += (size_t)length;
         if (used >= SUMMARY_LABEL_BYTES)
             return;
@@ -675,12 +675,12 @@ static double sum_of_members(const json_t *object) {
     double sum = 0;
     const char *key;
     json_t *member;
-    json_object_foreach((json_t *)object, key, member)
-        sum += json_number_value(member);
+    json_object_foreach((json_t *)object, key, member) sum += json_number_value(member);
     return sum;
 }
 
-/* Reasons and error counts are lists in the record; one field has room for them joined and summed. */
+/* Reasons and error counts are lists in the record; one field has room for them joined and summed.
+ */
 static void print_value(FILE *file, const json_t *value) {
     char joined[1024];
     size_t used = 0, i;

@@ -1,16 +1,16 @@
 /* summary.h: what the repetitions of a run say, server by server and cell by cell.
  *
- * Derived from run.json (results/README.md) alone; reports, CSV files and figures are made from it. The
- * numbers between repetitions come from statistics.h, and two servers are compared only through
+ * Derived from run.json (results/README.md) alone; reports, CSV files and figures are made from it.
+ * The numbers between repetitions come from statistics.h, and two servers are compared only through
  * summary_compare, block by block.
  *
  * Rules:
  *   - Only valid repetitions count. A row of which fewer than half are valid is itself invalid.
  *   - A row's bound is that of most of its valid repetitions; a tie goes to the weaker statement:
- *     co-limited, then latency, then server. (One stray repetition at the generator's limit does not
- *     unrank a row whose median was bounded by the server.)
- *   - A quantile can be ranked if every valid repetition has the samples it takes to know it to ±10 %
- *     of the tail: 38,000 for p99, 384,000 for p99.9.
+ *     co-limited, then latency, then server. (One stray repetition at the generator's limit does
+ * not unrank a row whose median was bounded by the server.)
+ *   - A quantile can be ranked if every valid repetition has the samples it takes to know it to ±10
+ * % of the tail: 38,000 for p99, 384,000 for p99.9.
  *
  * All strings and JSON are borrowed from the run, which must outlive the summary. */
 #ifndef LOOPMARK_SUMMARY_H
@@ -133,21 +133,22 @@ bool summary_row_valid(const struct summary_row *row);
 
 /* What stands in the way of a verdict, or beside it. */
 struct summary_flags {
-    bool missing;      /* no such server, or it has no repetitions here, or no value of this metric */
-    bool invalid;      /* a row is invalid, or no block has both valid */
-    bool co_limited;   /* of throughput: a lower bound only */
+    bool missing;    /* no such server, or it has no repetitions here, or no value of this metric */
+    bool invalid;    /* a row is invalid, or no block has both valid */
+    bool co_limited; /* of throughput: a lower bound only */
     bool few_samples;  /* of a quantile */
     bool unequal_load; /* of CPU per request: not both saturated, and rates differ by over 1 % */
     bool shared_cpu;   /* server and generator on one core */
-    bool confounded;   /* of a quantile in closed loop: each at its own maximum. A label, no obstacle */
+    bool confounded; /* of a quantile in closed loop: each at its own maximum. A label, no obstacle
+                      */
 };
 
 /* Null if no flag is an obstacle, else the first that is, in a few words: "co-limited". */
 const char *summary_obstacle(const struct summary_flags *flags);
 
-/* The ratio first/second in one cell, from the blocks in which both are valid. An obstacle forbids a
- * verdict; `ratio` is there all the same where `ratio.blocks` > 0. Returns 0, or -E2BIG for more blocks
- * than statistics.h takes. */
+/* The ratio first/second in one cell, from the blocks in which both are valid. An obstacle forbids
+ * a verdict; `ratio` is there all the same where `ratio.blocks` > 0. Returns 0, or -E2BIG for more
+ * blocks than statistics.h takes. */
 struct summary_comparison {
     struct comparison ratio;
     struct summary_flags flags;

@@ -1,5 +1,6 @@
-# grouped.gp: shared by throughput.gp and p99.gp. One group of servers a cell; every repetition is a dot, from
-# left to right in the order measured; the bar is the median, the whisker its 95 % interval.
+# grouped.gp: shared by throughput.gp and p99.gp. One group of servers a cell; every repetition is a
+# dot, from left to right in the order measured; the bar is the median, the whisker its 95 %
+# interval.
 #
 # data   index 0: x label · then for server i two blocks:
 #        2i-1: x value kind (a repetition) · 2i: x median low high kind (the row)
@@ -24,7 +25,8 @@ do for [g = 1:groups - 1] {
 plot data index 0 using 1:(y_most * 10):xtic(lines(strcol(2))) with points pt 0 notitle, \
      for [i = 1:n] data index 2*i-1 using 1:2:(mark(i, $3)) with points pt variable ps 0.8 \
          lc rgb color(i) notitle, \
-     for [i = 1:n] data index 2*i using 1:2:3:4 with yerrorbars pt 0 lw 1.6 lc rgb color(i) notitle, \
+     for [i = 1:n] data index 2*i using 1:2:3:4 with yerrorbars pt 0 lw 1.6 \
+         lc rgb color(i) notitle, \
      for [i = 1:n] data index 2*i using ($1 - bar):2:(2 * bar):(0) with vectors nohead lw 3 \
          lc rgb color(i) notitle, \
      for [i = 1:n] keyentry with points pt shape(i) ps 1.2 lc rgb color(i) title server(i), \

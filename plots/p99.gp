@@ -1,2 +1,2 @@
-# p99.gp: 99th percentile of the response time from the intended time, at one rate for all (open loop).
+# p99.gp: 99th percentile of the response time from the intended time, at one rate for all.
 load source.'/grouped.gp'

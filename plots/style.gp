@@ -1,8 +1,8 @@
 # style.gp: the one look of all figures. Loaded first by every figure; draws nothing.
 #
-# Given by `loopmark plot` (plots/README.md): format, output, width, height (pixels), title, caption
-# ('|' stands for a new line), servers (quoted words), styles (a number a server, the same in all figures of
-# an experiment).
+# Given by `loopmark plot`: format, output, width, height (pixels), title, caption ('|' stands for a
+# new line), servers (quoted words), styles (a number a server, the same in all figures of an
+# experiment).
 
 if (format eq 'png') {
     set terminal pngcairo noenhanced size width, height font 'sans-serif,11' background rgb 'white'
@@ -12,7 +12,8 @@ if (format eq 'png') {
 set output output
 set encoding utf8
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; yellow last, it is pale on white.
+# Okabe and Ito's palette, which colour-blind readers can tell apart; yellow last, it is pale on
+# white.
 palette_size = 8
 array palette[8] = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x000000, 0xB8A800]
 array filled[6] = [7, 5, 9, 11, 13, 15]     # each has its hollow twin one below

@@ -80,11 +80,20 @@ int main(int argc, char **argv) {
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
-        case 'l': server.listen = optarg; break;
-        case 'd': delay.usual_ns = raw_echo_count("delay-ns", optarg); break;
-        case 's': delay.slow_ns = raw_echo_count("slow-ns", optarg); break;
-        case 'e': delay.slow_every = raw_echo_count("slow-every", optarg); break;
-        default: return 2;
+        case 'l':
+            server.listen = optarg;
+            break;
+        case 'd':
+            delay.usual_ns = raw_echo_count("delay-ns", optarg);
+            break;
+        case 's':
+            delay.slow_ns = raw_echo_count("slow-ns", optarg);
+            break;
+        case 'e':
+            delay.slow_every = raw_echo_count("slow-every", optarg);
+            break;
+        default:
+            return 2;
         }
     }
     int status = delay.kept_ns ? raw_echo_serve(&server) : 1;

@@ -57,10 +57,17 @@ int main(int argc, char **argv) {
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
-        case 'l': server.listen = optarg; break;
-        case 'b': extra.burn_ns = raw_echo_count("burn-ns", optarg); break;
-        case 's': extra.sleep_us = raw_echo_count("sleep-us", optarg); break;
-        default: return 2;
+        case 'l':
+            server.listen = optarg;
+            break;
+        case 'b':
+            extra.burn_ns = raw_echo_count("burn-ns", optarg);
+            break;
+        case 's':
+            extra.sleep_us = raw_echo_count("sleep-us", optarg);
+            break;
+        default:
+            return 2;
         }
     }
     return raw_echo_serve(&server);
