@@ -152,10 +152,35 @@ def check_repetition(where, r, experiments):
          f"{where}: {r['measure']} with {r['arrivals']}")
 
 
+def place(r):
+    return r["experiment"], r["cell"], r["block"], r["position"]
+
+
+def first_tries(repetitions):
+    """Without those that were measured again because the machine had spoilt them."""
+    tries = {}
+    for r in repetitions:
+        tries.setdefault(place(r), r)
+    return list(tries.values())
+
+
+def check_retries(repetitions):
+    """One more try at most, of the same server, of one that was not valid."""
+    earlier = {}
+    for r in repetitions:
+        first = earlier.setdefault(place(r), r)
+        if first is r:
+            continue
+        need(not first["valid"] and first["server_name"] == r["server_name"],
+             f"{place(r)} was measured again without need")
+        need("retry" not in first, f"{place(r)} was measured more than twice")
+        first["retry"] = True
+
+
 def check_order(repetitions):
     """In each block of a cell every server runs once; positions count from 0."""
     blocks = {}
-    for r in repetitions:
+    for r in first_tries(repetitions):
         blocks.setdefault((r["experiment"], r["cell"], r["block"]), []).append(r)
     for block, members in blocks.items():
         names = [r["server_name"] for r in members]
@@ -188,6 +213,7 @@ def check_run(r, directory):
     for i, repetition in enumerate(r["repetitions"]):
         check_repetition(f"repetitions[{i}]", repetition, experiments)
     check_order(r["repetitions"])
+    check_retries(r["repetitions"])
     for latency in r["latency"]:
         has("latency", latency, {"experiment": str, "cell": str, "server_name": str, "file": str})
         need(os.path.exists(os.path.join(directory, latency["file"])),
@@ -205,7 +231,7 @@ def main():
         check_load("load", r)
     else:
         check_run(r, os.path.dirname(path) or ".")
-    names = {"r": r, "reps": r.get("repetitions")}
+    names = {"r": r, "reps": first_tries(r.get("repetitions", []))}
     for condition in conditions:
         need(eval(f"({condition})", names), f"{condition} does not hold; valid: {r.get('valid')} "
                                      f"{r.get('invalid')} {r.get('errors')}")

