@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "harness/command.h"
 #include "harness/control.h"
+#include "harness/limits.h"
 #include "workloads/workload.h"
 
 static const char help[] =
@@ -120,15 +120,6 @@ static int watch_signals(struct loop *loop, struct stop_signals *signals) {
     return signals->watch.fd < 0 ? -errno : watch_set(loop, &signals->watch, WATCH_READ);
 }
 
-/* A loop that cannot take high descriptors refuses them itself, and counts what it refused. */
-static void raise_descriptor_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static int serve_until_told(struct loop *loop, const struct options *options, struct error *error) {
     struct server *server;
     struct endpoint bound;
@@ -180,7 +171,7 @@ static int run(int argc, char **argv, struct error *error) {
     int failure = loop_info_by_name(options.loop, &info, error);
     if (failure)
         return failure == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
-    raise_descriptor_limit();
+    limits_raise_open_files();
     if (loop_open(options.loop, NULL, &loop, error))
         return EXIT_FAILED;
     failure = serve(loop, &options, error);

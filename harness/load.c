@@ -8,10 +8,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "harness/limits.h"
 
 const char *const load_error_names[LOAD_ERRORS] = {
     [LOAD_CONNECT] = "connect", [LOAD_CONNECT_TIMEOUT] = "connect_timeout",
@@ -32,15 +33,6 @@ struct load {
     bool ended;
 };
 
-/* Descriptors: the kernel's hard limit is there to be used, the soft one is for select's sake. */
-static void raise_descriptor_limit(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static void generator_process(const struct load_plan *plan, struct shared *shared, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -53,7 +45,7 @@ static void generator_process(const struct load_plan *plan, struct shared *share
         _exit(1);
     }
     prctl(PR_SET_TIMERSLACK, 1ul); /* threads inherit it */
-    raise_descriptor_limit();
+    limits_raise_open_files();
     generator_run(plan, &shared->result, &shared->stopping);
     _exit(0);
 }

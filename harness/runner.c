@@ -6,12 +6,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "harness/build_info.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
+#include "harness/limits.h"
 #include "harness/load.h"
 #include "harness/progress.h"
 #include "harness/random.h"
@@ -430,14 +430,13 @@ static bool enough_descriptors(const struct campaign *campaign, const struct cel
                                const struct contender *contender, struct error *reason) {
     enum { FURTHER_DESCRIPTORS = 64 };
     struct knob_values knobs;
-    struct rlimit limit;
     knobs_of(campaign->run->plan, campaign->experiment, cell, contender, &knobs);
     double needed = knob_get(&knobs, "connections") + knob_get(&knobs, "idle_connections") +
                     FURTHER_DESCRIPTORS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || needed <= (double)limit.rlim_max)
+    if (needed <= limits_open_files())
         return true;
-    error_set(reason, -EMFILE, "needs %.0f open files, the hard limit is %llu (ulimit -Hn)", needed,
-              (unsigned long long)limit.rlim_max);
+    error_set(reason, -EMFILE, "needs %.0f open files, the hard limit is %.0f (ulimit -Hn)", needed,
+              limits_open_files());
     return false;
 }
 
