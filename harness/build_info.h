@@ -6,7 +6,8 @@
 #define LOOPMARK_BUILD_INFO_H
 
 #ifndef LOOPMARK_REVISION
-#define LOOPMARK_REVISION "unknown" /* git's, 12 digits; "-dirty" at its end: files were changed */
+#define LOOPMARK_REVISION "unknown" /* git's, 12 digits; "-dirty" at its end: files were changed   \
+                                     */
 #endif
 #ifndef LOOPMARK_COMPILER
 #define LOOPMARK_COMPILER "unknown" /* first line of `cc --version` */

@@ -116,7 +116,7 @@ static int take_option(struct options *options, int option, const char *text, st
     int failure = 0;
     switch (option) {
     case 'n':
-        return parse_count(text, "requests", 1e12, &plan->requests, error);
+        return parse_count(text, "requests", 4e9, &plan->requests, error);
     case 'S':
         return parse_count(text, "seed", 1e15, &plan->seed, error);
     case 'p':
@@ -250,14 +250,16 @@ static void wait_for_end(struct load *load, const struct options *options) {
 
 /* ---- afterwards ------------------------------------------------------------------------------ */
 
-static void print_latency(const char *name, const struct histogram *histogram) {
+static void print_latency(const char *name, const struct histogram *histogram,
+                          const struct load_result *result) {
     static const double quantiles[] = {0.5, 0.9, 0.95, 0.99, 0.999, 0.9999};
     char text[UNITS_TEXT_BYTES];
     if (histogram->total == 0)
         return;
     printf("  %-9s", name);
     for (size_t i = 0; i < ARRAY_LENGTH(quantiles); i++) {
-        bool valid = histogram_quantile_valid(histogram, quantiles[i]);
+        bool valid = histogram_quantile_valid(histogram, quantiles[i]) &&
+                     !(result && validity_lag_matters(result, quantiles[i]));
         double ns = valid ? (double)histogram_quantile(histogram, quantiles[i]) : NAN;
         printf(" %9s", units_time(ns, text));
     }
@@ -315,10 +317,10 @@ static void print_result(const struct load_plan *plan, const struct load_result 
     print_rate(plan, result);
     printf("\n  latency         p50       p90       p95       p99     p99.9    p99.99       max\n");
     if (result->open_loop)
-        print_latency("response", &result->response);
-    print_latency("service", &result->service);
+        print_latency("response", &result->response, result);
+    print_latency("service", &result->service, NULL);
     if (result->open_loop)
-        print_latency("lag", &result->lag);
+        print_latency("lag", &result->lag, NULL);
     print_p99_interval(result->open_loop ? &result->response : &result->service);
     printf("\n");
     print_cpu(result, validity);

@@ -48,6 +48,7 @@ static void mark_thoroughly(struct crew *crew, struct server_mark *mark) {
 static void mark_cpu(const struct crew *crew, struct server_mark *mark) {
     pid_t pid = crew->plan->server_pid;
     mark->cpu_known = pid > 0 && usage_cpu_ns(pid, &mark->cpu_ns) == 0;
+    mark->at_ns = clock_now_ns();
     mark->answers = crew_answers(crew);
     mark->starved_ns = pid > 0 ? starved_ns(pid) : 0;
 }
@@ -65,7 +66,8 @@ static void mark_due(struct timer *timer) {
     struct thread *thread = CONTAINER_OF(timer, struct thread, mark);
     struct crew *crew = thread->crew;
     mark_thoroughly(crew, &crew->result->before);
-    crew->result->host_known = host_cpu_read("/", &crew->result->host_before) == 0;
+    crew->result->host_known =
+        host_cpu_read("/", &crew->plan->watched_cpus, &crew->result->host_before) == 0;
 }
 
 static void edge_due(struct timer *timer) {
@@ -82,15 +84,16 @@ static void edge_due(struct timer *timer) {
     crew_begin_intervals(thread);
     if (!thread->has_quota)
         timer_set(thread->loop, &thread->edge, thread->end_ns);
+    else if (thread->quota == 0)
+        generator_begin_drain(thread); /* all were due before the edge was noticed */
 }
 
 /* What was due in the window by the schedule's own count: Poisson arrivals have their own luck. */
 static void count_due(struct thread *thread) {
-    thread->due_count =
-        thread->end_ns == UINT64_MAX
-            ? thread->sent_count
-            : schedule_count_between(&thread->schedule, thread->window_ns - thread->start_ns,
-                                     thread->end_ns - thread->start_ns);
+    uint64_t end_ns = thread->end_ns == UINT64_MAX ? thread->closed_ns : thread->end_ns;
+    uint64_t due = schedule_count_between(&thread->schedule, thread->window_ns - thread->start_ns,
+                                          end_ns - thread->start_ns);
+    thread->due_count = due > thread->sent_count ? due : thread->sent_count;
 }
 
 static void drain_is_over(struct timer *timer) {
@@ -112,13 +115,12 @@ void generator_begin_drain(struct thread *thread) {
     crew_end_intervals(thread);
     if (thread->number == 0) {
         mark_thoroughly(crew, &crew->result->after);
-        host_cpu_read("/", &crew->result->host_after);
+        host_cpu_read("/", &crew->plan->watched_cpus, &crew->result->host_after);
     }
     if (!crew->open_loop) {
         loop_stop(thread->loop);
         return;
     }
-    count_due(thread);
     thread->edge.on_due = drain_is_over;
     uint64_t grace_ns = crew->timeout_ns;
     if (atomic_load(crew->stopping) && grace_ns > STOP_GRACE_NS)
@@ -198,7 +200,7 @@ static void start_asking(struct thread *thread) {
 void *generator_thread(void *data) {
     struct thread *thread = data;
     struct crew *crew = thread->crew;
-    struct error error;
+    struct error error = {.text = ""};
     int failure = set_up(thread, &error);
     if (failure) {
         pthread_mutex_lock(&crew->lock);
@@ -219,8 +221,10 @@ void *generator_thread(void *data) {
     if (!atomic_load(&crew->failed)) {
         start_asking(thread);
         loop_run(thread->loop);
-        if (crew->open_loop && !thread->failure)
+        if (crew->open_loop && !thread->failure) {
+            count_due(thread); /* a walk for Poisson: not while answers are on their way */
             requests_record_leftovers(thread);
+        }
     }
     return NULL;
 }

@@ -108,7 +108,9 @@ void connections_opened(void *data) {
             loop_stop(thread->loop);
         return;
     }
-    if (slot->idle || thread->phase > PHASE_WINDOW)
+    /* In the drain of an open loop it still takes what was due in the window. */
+    enum phase last = thread->crew->open_loop ? PHASE_DRAIN : PHASE_WINDOW;
+    if (slot->idle || thread->phase > last)
         return;
     uint64_t now_ns = clock_now_ns();
     if (!thread->crew->open_loop)

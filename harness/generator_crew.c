@@ -92,6 +92,17 @@ static void add_fairness(struct load_result *result, const struct thread *thread
     }
 }
 
+/* A closed loop ends with requests under way: they have no time yet, but a server that has stopped
+ * answering must not look fast for it. */
+static void add_waiting(struct load_result *result, const struct thread *thread) {
+    for (uint32_t i = 0; i < thread->slot_count; i++) {
+        const struct slot *slot = &thread->slots[i];
+        uint64_t sent_ns = slot->outstanding ? slot->asked[slot->first].sent_ns : UINT64_MAX;
+        if (sent_ns < thread->closed_ns && thread->closed_ns - sent_ns > result->waiting_ns)
+            result->waiting_ns = thread->closed_ns - sent_ns;
+    }
+}
+
 static void add_thread(struct load_result *result, const struct thread *thread) {
     uint64_t window_ns = thread->closed_ns - thread->opened_ns;
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
@@ -128,6 +139,8 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     if (!result->open_loop)
         result->achieved_rate += (double)thread->answers_in_window / (double)window_ns * 1e9;
     add_fairness(result, thread);
+    if (!result->open_loop)
+        add_waiting(result, thread);
 }
 
 static void put_together(struct crew *crew) {

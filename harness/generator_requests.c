@@ -64,7 +64,10 @@ void requests_record_lost(struct thread *thread, const struct asked *asked, uint
     thread->in_window_outstanding -= asked->in_window;
     if (!belongs_to_window(thread, asked))
         return;
-    recorder_add(&thread->service, at_least(least_ns, now_ns - asked->sent_ns));
+    uint64_t took_ns = at_least(least_ns, now_ns - asked->sent_ns);
+    recorder_add(&thread->service, took_ns);
+    if (thread->phase == PHASE_WINDOW)
+        recorder_add(&thread->interval, took_ns);
     if (thread->crew->open_loop)
         recorder_add(&thread->response, at_least(least_ns, now_ns - asked->intended_ns));
 }
@@ -97,6 +100,8 @@ static void answered(void *data, int err, size_t bytes) {
     if (slot->failed || thread->phase == PHASE_OVER)
         return;
     if (err) {
+        /* Those behind it on the connection are lost with it. */
+        connections_count_error(thread, LOAD_CLOSED, slot->outstanding - 1);
         connections_give_up(slot, connections_error_kind(err), 1);
         return;
     }

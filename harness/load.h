@@ -28,8 +28,10 @@ struct load_plan {
     uint64_t requests; /* measure this many instead of `duration`; 0: by time */
     uint64_t seed;     /* of Poisson arrivals */
     cpu_set_t cpus;    /* where the generator may run; empty: anywhere */
-    pid_t server_pid;  /* whose CPU time is read at the window's ends; 0: nobody's */
-    int control_fd;    /* of our own server, for its counters (control.h); -1: none */
+    cpu_set_t
+        watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
+    pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
+    int control_fd;   /* of our own server, for its counters (control.h); -1: none */
 };
 
 enum load_error {
@@ -56,6 +58,7 @@ enum { LOAD_INTERVALS_MOST = 3700 };
  * so that neither is divided by requests of another window. */
 struct server_mark {
     uint64_t cpu_ns;
+    uint64_t at_ns;      /* when that was */
     uint64_t answers;    /* by then, warm-up included; all threads */
     uint64_t starved_ns; /* runnable without a CPU, so far; its first thread */
     bool cpu_known;
@@ -82,11 +85,12 @@ struct load_result {
     struct histogram response, service, lag; /* closed loop: only service */
     uint32_t connections, threads;
     uint64_t slowest_connection, fastest_connection; /* answers in the window of one connection */
-    uint64_t answers;             /* that came within the window, whenever they were asked for */
+    uint64_t answers;         /* that came within the window, whenever they were asked for */
     uint64_t cpu_ns, user_ns; /* all threads, within the window, spinning included */
     uint64_t spin_ns;
     uint64_t context_switches;
     uint64_t starved_ns; /* of the window, runnable without a CPU; the worst thread */
+    uint64_t waiting_ns; /* closed loop: how long the oldest request open at the end had waited */
     double busy;         /* of the busiest thread: CPU time without spinning ÷ window */
     struct server_mark before, after;
     struct host_cpu host_before, host_after;

@@ -1,5 +1,6 @@
 /* main.c: finds the subcommand; the only place that prints errors and ends the process. */
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,6 +86,7 @@ static int run_command(const struct command *command, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGCHLD, SIG_DFL); /* inherited as ignored, children would vanish unseen */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

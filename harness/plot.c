@@ -565,7 +565,7 @@ static bool together(const struct picture *picture, const struct summary_cell *a
     if (picture->figure->cell_by_cell)
         return a == b;
     for (size_t i = 0; i < picture->experiment->axis_count && picture->figure->axis; i++)
-        if (i != picture->axis && a->values[i] != b->values[i])
+        if (i != picture->axis && !summary_same_value(a, b, picture->experiment->axes[i]))
             return false;
     return true;
 }

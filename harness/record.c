@@ -21,7 +21,8 @@ static json_t *count(uint64_t value) {
     return json_integer((json_int_t)value);
 }
 
-static json_t *latency(const struct histogram *histogram) {
+/* `result`: of response times, whose quantiles the generator's lag can spoil; else null. */
+static json_t *latency(const struct histogram *histogram, const struct load_result *result) {
     if (histogram->total == 0)
         return json_null();
     json_t *object = json_object(), *intervals = json_object();
@@ -30,7 +31,8 @@ static json_t *latency(const struct histogram *histogram) {
     for (size_t i = 0; i < ARRAY_LENGTH(quantiles); i++) {
         double q = quantiles[i].q;
         uint64_t low, high;
-        bool valid = histogram_quantile_valid(histogram, q);
+        bool valid =
+            histogram_quantile_valid(histogram, q) && !(result && validity_lag_matters(result, q));
         json_object_set_new(object, quantiles[i].name,
                             valid ? count(histogram_quantile(histogram, q)) : json_null());
         if (valid && histogram_quantile_interval(histogram, q, 0.95, &low, &high))
@@ -188,9 +190,9 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "unsent", open ? count(result->unsent) : json_null());
     json_object_set_new(object, "errors", errors(result));
     json_object_set_new(object, "response_ns",
-                        latency(closed ? &result->service : &result->response));
-    json_object_set_new(object, "service_ns", latency(&result->service));
-    json_object_set_new(object, "lag_ns", latency(&result->lag));
+                        latency(closed ? &result->service : &result->response, result));
+    json_object_set_new(object, "service_ns", latency(&result->service, NULL));
+    json_object_set_new(object, "lag_ns", latency(&result->lag, NULL));
     json_object_set_new(object, "intervals", second_by_second(result));
     json_object_set_new(object, "knobs", record_knobs(&plan->knobs));
     json_object_set_new(object, "client", client(result));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,10 +46,17 @@ static int columns(const char *text) {
 
 static void put_cell(const struct page *page, const char *text, int width, bool right) {
     int pad = width > columns(text) ? width - columns(text) : 0;
-    if (page->markdown)
-        fprintf(page->file, "| %s ", text);
-    else
+    if (!page->markdown) {
         fprintf(page->file, "%*s%s%*s", right ? pad : 0, "", text, right ? 1 : pad + 1, "");
+        return;
+    }
+    fputs("| ", page->file);
+    for (; *text; text++) {
+        if (*text == '|')
+            putc('\\', page->file); /* or it would begin another cell */
+        putc(*text, page->file);
+    }
+    putc(' ', page->file);
 }
 
 static void end_row(const struct page *page) {
@@ -62,14 +70,50 @@ struct column {
 };
 
 static void put_head(const struct page *page, const struct column *head, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        put_cell(page, head[i].title, head[i].width, head[i].right);
+    for (size_t i = 0; i < count; i++) {
+        const char *title = head[i].title;
+        put_cell(page, page->markdown ? title + strspn(title, " ") : title, head[i].width,
+                 head[i].right);
+    }
     end_row(page);
     if (!page->markdown)
         return;
     for (size_t i = 0; i < count; i++)
         fputs(head[i].right ? "|---:" : "|---", page->file);
     fputs("|\n", page->file);
+}
+
+/* Breaks a line between words for a terminal, indented further after the first. */
+static void put_wrapped(FILE *file, char *text, int indent) {
+    int column = 0;
+    char *rest = text, *word;
+    while ((word = strsep(&rest, " ")) != NULL) {
+        if (column > 0 && column + 1 + columns(word) > LINE_WIDTH) {
+            fprintf(file, "\n%*s", indent + 3, "");
+            column = indent + 3;
+        }
+        fprintf(file, "%*s%s", column ? 1 : indent, "", word);
+        column += (column ? 1 : indent) + columns(word);
+    }
+    fputs("\n", file);
+}
+
+static void put_line(const struct page *page, const char *bullet, int indent, const char *format,
+                     ...) __attribute__((format(printf, 4, 5)));
+
+/* One line of Markdown after its bullet, or lines that a terminal has room for. */
+static void put_line(const struct page *page, const char *bullet, int indent, const char *format,
+                     ...) {
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    CHECK(vasprintf(&text, format, arguments) >= 0);
+    va_end(arguments);
+    if (page->markdown)
+        fprintf(page->file, "%s%s\n", bullet, text);
+    else
+        put_wrapped(page->file, text, indent);
+    free(text);
 }
 
 static const char *text_of(const json_t *object, const char *path, const char *otherwise) {
@@ -86,10 +130,18 @@ enum { NUMBER_BYTES = 160 };
 static void short_number(double value, char text[UNITS_TEXT_BYTES]) {
     if (!isfinite(value))
         snprintf(text, UNITS_TEXT_BYTES, "-");
-    else if (fabs(value) >= 100)
+    else if (fabs(value) >= 99.95)
         units_count(value, text);
     else
-        snprintf(text, UNITS_TEXT_BYTES, "%.*f", fabs(value) >= 10 ? 1 : 2, value);
+        snprintf(text, UNITS_TEXT_BYTES, "%.*f", fabs(value) >= 9.995 ? 1 : 2, value);
+}
+
+/* Response times: beyond its third digit a histogram says nothing. */
+static double three_digits(double value) {
+    if (!isfinite(value) || value == 0)
+        return value;
+    double digit = pow(10, floor(log10(fabs(value))) - 2);
+    return round(value / digit) * digit;
 }
 
 /* "84,200 (82,100 to 86,000)"; without the interval where there are too few repetitions for one. */
@@ -105,9 +157,23 @@ static void with_interval(double value, double low, double high, bool bounded,
         snprintf(text, NUMBER_BYTES, "%s", middle);
 }
 
-static void spread_text(const struct spread *spread, char text[NUMBER_BYTES]) {
-    with_interval(spread->median, spread->interval.low, spread->interval.high,
-                  spread->interval.n > 0 && spread->interval.bounded, text);
+struct value {
+    enum metric metric;
+    double per_unit; /* of the summary's, how many of the table's */
+    bool narrow;     /* on a terminal there is no room for its interval */
+};
+
+static void value_text(const struct page *page, const struct value *value,
+                       const struct summary_row *row, int width, char text[NUMBER_BYTES]) {
+    const struct spread *spread = &row->metrics[value->metric];
+    double median = spread->median * value->per_unit, low = spread->interval.low * value->per_unit,
+           high = spread->interval.high * value->per_unit;
+    bool bounded = spread->interval.n > 0 && spread->interval.bounded;
+    if (metric_kinds[value->metric].quantile)
+        median = three_digits(median), low = three_digits(low), high = three_digits(high);
+    with_interval(median, low, high, bounded && (page->markdown || !value->narrow), text);
+    if (!page->markdown && columns(text) > width)
+        with_interval(median, low, high, false, text);
 }
 
 static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
@@ -124,15 +190,21 @@ static const struct column capacity_head[] = {
     {"cell", 0, false},       {"  server", NAME_WIDTH, false},
     {"requests/s", 29, true}, {"CPU µs/request", 20, true},
     {"busy", 5, true},        {"gen.", 5, true},
-    {"valid", 5, true},       {"mark", 10, false},
+    {"valid", 5, true},       {"mark", 0, false},
 };
 static const struct column latency_head[] = {
-    {"cell", 0, false},     {"  server", NAME_WIDTH, false},
-    {"p50 ms", 17, true},   {"p99 ms", 17, true},
-    {"p99.9 ms", 17, true}, {"CPU µs", 6, true},
-    {"gen.", 5, true},      {"valid", 5, true},
-    {"mark", 10, false},
+    {"cell", 0, false},    {"  server", NAME_WIDTH, false},
+    {"p50 µs", 9, true},   {"p99 µs", 27, true},
+    {"p99.9 µs", 9, true}, {"CPU µs", 6, true},
+    {"gen.", 5, true},     {"valid", 5, true},
+    {"mark", 0, false},
 };
+static const struct value capacity_values[] = {{SUMMARY_THROUGHPUT, 1, false},
+                                               {SUMMARY_CPU, 1, false}};
+static const struct value latency_values[] = {{SUMMARY_P50, 1e3, true},
+                                              {SUMMARY_P99, 1e3, false},
+                                              {SUMMARY_P999, 1e3, true},
+                                              {SUMMARY_CPU, 1, true}};
 
 static const char *mark_of(const struct page *page, const struct summary_experiment *experiment,
                            const struct summary_row *row) {
@@ -151,23 +223,18 @@ static const char *mark_of(const struct page *page, const struct summary_experim
 
 static void put_row(const struct page *page, const struct summary_experiment *experiment,
                     const char *label, const struct summary_row *row) {
-    static const enum metric capacity[] = {SUMMARY_THROUGHPUT, SUMMARY_CPU};
-    static const enum metric latency[] = {SUMMARY_P50, SUMMARY_P99, SUMMARY_P999, SUMMARY_CPU};
     const struct column *head = experiment->capacity ? capacity_head : latency_head;
-    const enum metric *metrics = experiment->capacity ? capacity : latency;
-    size_t count = experiment->capacity ? ARRAY_LENGTH(capacity) : ARRAY_LENGTH(latency),
-           column = 2;
+    const struct value *values = experiment->capacity ? capacity_values : latency_values;
+    size_t count =
+        experiment->capacity ? ARRAY_LENGTH(capacity_values) : ARRAY_LENGTH(latency_values);
+    size_t column = 2;
     char text[NUMBER_BYTES];
     if (page->markdown)
         put_cell(page, label, 0, false);
     snprintf(text, sizeof text, "%s%s", page->markdown ? "" : "  ", row->server);
     put_cell(page, text, NAME_WIDTH, false);
     for (size_t i = 0; i < count; i++, column++) {
-        const struct spread *spread = &row->metrics[metrics[i]];
-        if (metrics[i] == SUMMARY_CPU && !experiment->capacity && !page->markdown)
-            short_number(spread->median, text); /* no room for its interval */
-        else
-            spread_text(spread, text);
+        value_text(page, &values[i], row, head[column].width, text);
         put_cell(page, text, head[column].width, true);
     }
     if (experiment->capacity) {
@@ -219,27 +286,39 @@ static void put_marks(const struct page *page, const struct summary_experiment *
                 occurs = occurs || strcmp(mark_of(page, experiment, &experiment->cells[c].rows[s]),
                                           marks[i].mark) == 0;
         if (occurs)
-            fprintf(page->file, "%s%s: %s\n", page->markdown ? "\n" : "  ", marks[i].mark,
-                    marks[i].meaning);
+            put_line(page, "\n", 2, "%s: %s", marks[i].mark, marks[i].meaning);
     }
 }
 
 /* ---- claims
  * ------------------------------------------------------------------------------------------- */
 
+/* Of the record's units, how many make the one that is printed. */
+static const struct {
+    double size;
+    const char *name;
+} absolute_units[CLAIM_METRICS] = {
+    [CLAIM_METRIC_THROUGHPUT] = {1, " requests/s"},
+    [CLAIM_METRIC_P50] = {1e3, " µs"},
+    [CLAIM_METRIC_P99] = {1e3, " µs"},
+    [CLAIM_METRIC_P999] = {1e3, " µs"},
+    [CLAIM_METRIC_CPU_PER_REQUEST] = {1, " µs"},
+    [CLAIM_METRIC_RSS] = {1 << 20, " MiB"},
+};
+
 static void evidence_text(const struct judged_claim *claim, const struct verdict_line *line,
                           char text[NUMBER_BYTES]) {
     const struct claim_evidence *evidence = &line->evidence;
-    const struct claim_metric_info *metric = &claim_metrics[claim->rule.metric];
-    bool time = claim->rule.form == CLAIM_ABSOLUTE && metric->quantile > 0;
-    double unit = time ? 1e6 : 1;
-    if (line->blocks == 0)
+    bool absolute = claim->rule.form == CLAIM_ABSOLUTE;
+    double size = absolute ? absolute_units[claim->rule.metric].size : 1;
+    if (line->blocks == 0) {
         snprintf(text, NUMBER_BYTES, "-");
-    else
-        with_interval(evidence->estimate / unit, evidence->low / unit, evidence->high / unit,
-                      evidence->bounded, text);
-    if (time)
-        strncat(text, " ms", NUMBER_BYTES - strlen(text) - 1);
+        return;
+    }
+    with_interval(evidence->estimate / size, evidence->low / size, evidence->high / size,
+                  evidence->bounded, text);
+    if (absolute)
+        strncat(text, absolute_units[claim->rule.metric].name, NUMBER_BYTES - strlen(text) - 1);
 }
 
 static size_t count_verdict(const struct judged_claim *claim, enum claim_verdict verdict) {
@@ -298,20 +377,6 @@ static void put_sentence(const struct page *page, const struct summary_experimen
     fputs(".", page->file);
 }
 
-/* Breaks a line between words for a terminal, indented after the first. */
-static void put_wrapped(FILE *file, char *text) {
-    int column = 0;
-    char *rest = text, *word;
-    while ((word = strsep(&rest, " ")) != NULL) {
-        if (column > 0 && column + 1 + columns(word) > LINE_WIDTH) {
-            fputs("\n     ", file);
-            column = 5;
-        }
-        column += fprintf(file, "%s%s", column ? " " : "  ", word) > 0 ? columns(word) + 1 : 0;
-    }
-    fputs("\n", file);
-}
-
 /* One sentence a claim: where it holds, where it does not, and where that cannot be told. */
 static void put_answer(const struct page *page, const struct summary_experiment *experiment,
                        const struct judged_claim *claim) {
@@ -323,10 +388,7 @@ static void put_answer(const struct page *page, const struct summary_experiment 
     fprintf(sentence.file, "%s \"%s\": ", claim->name, claim->says);
     put_sentence(&sentence, experiment, claim);
     CHECK(fclose(sentence.file) == 0);
-    if (page->markdown)
-        fprintf(page->file, "* %s\n", text);
-    else
-        put_wrapped(page->file, text);
+    put_line(page, "* ", 2, "%s", text);
     free(text);
 }
 
@@ -348,8 +410,9 @@ static void put_claim_table(const struct page *page, const struct summary_experi
             evidence_text(claim, line, value);
             snprintf(blocks, sizeof blocks, "%zu", line->blocks);
             const char *const cells[] = {
-                claim->name,  label, value, blocks, claim_verdict_name(line->verdict),
+                claim->name,  claim->text, label, value, blocks, claim_verdict_name(line->verdict),
                 line->because};
+            _Static_assert(ARRAY_LENGTH(cells) == ARRAY_LENGTH(head), "a cell for every title");
             for (size_t c = 0; c < ARRAY_LENGTH(cells); c++)
                 put_cell(page, cells[c], 0, false);
             end_row(page);
@@ -363,9 +426,9 @@ static void put_skipped(const struct page *page, const struct summary_experiment
     size_t index;
     const json_t *skipped;
     json_array_foreach(json_object_get(experiment->json, "skipped"), index, skipped)
-        fprintf(page->file, "%s%s skipped%s%s: %s\n", page->markdown ? "\n" : "  ",
-                text_of(skipped, "server_name", "?"), summary_at(skipped, "cell") ? " at " : "",
-                text_of(skipped, "cell", ""), text_of(skipped, "reason", "?"));
+        put_line(page, "- ", 2, "%s skipped%s%s: %s", text_of(skipped, "server_name", "?"),
+                 summary_at(skipped, "cell") ? " at " : "", text_of(skipped, "cell", ""),
+                 text_of(skipped, "reason", "?"));
 }
 
 /* In the file every reason; on a terminal the first of each row that is not valid. */
@@ -377,9 +440,8 @@ static void put_reasons(const struct page *page, const struct summary_experiment
                            : row->reason_count && !summary_row_valid(row) ? 1
                                                                           : 0;
             for (size_t i = 0; i < shown; i++)
-                fprintf(page->file, "%s%s %s: %zu not valid: %s\n", page->markdown ? "- " : "  ",
-                        experiment->cells[c].name, row->server, row->reasons[i].count,
-                        row->reasons[i].text);
+                put_line(page, "- ", 2, "%s %s: %zu not valid: %s", experiment->cells[c].name,
+                         row->server, row->reasons[i].count, row->reasons[i].text);
         }
 }
 
@@ -390,10 +452,10 @@ static int put_experiment(const struct page *page, const struct summary_experime
     struct judged_claims judged;
     int failure = verdicts_judge(page->summary, experiment, &judged);
     if (!failure) {
-        fprintf(page->file, "\n%s%s%s%s: %s\n", page->markdown ? "## " : "",
-                page->markdown ? "" : bold(page), experiment->name,
-                page->markdown ? "" : plain(page),
-                experiment->question ? experiment->question : "");
+        fputs("\n", page->file);
+        put_line(page, "## ", 0, "%s%s%s: %s", page->markdown ? "" : bold(page), experiment->name,
+                 page->markdown ? "" : plain(page),
+                 experiment->question ? experiment->question : "");
         if (page->markdown)
             fputs("\n", page->file);
         else
@@ -421,10 +483,9 @@ static void put_warnings(const struct page *page, const json_t *run) {
     size_t index;
     const json_t *warning;
     json_array_foreach(summary_at(run, "environment.warnings"), index, warning)
-        fprintf(page->file, "%snote: %s\n", page->markdown ? "- " : "", json_string_value(warning));
+        put_line(page, "- ", 0, "note: %s", text_of(warning, "", "?"));
     if (!json_is_true(json_object_get(run, "complete")))
-        fprintf(page->file, "%sthis run is not complete: %s\n", page->markdown ? "- " : "",
-                text_of(run, "ended_because", "?"));
+        put_line(page, "- ", 0, "this run is not complete: %s", text_of(run, "ended_because", "?"));
 }
 
 static void put_command(const struct page *page, const json_t *run) {

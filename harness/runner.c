@@ -276,6 +276,7 @@ static void plan_load(struct trial *trial) {
         .server_pid = trial->server.pid,
         .control_fd = trial->server.control_fd,
     };
+    CPU_OR(&trial->load_plan.watched_cpus, &plan->cpus.server, &plan->cpus.generator);
 }
 
 static void show_status(const struct trial *trial) {
@@ -360,10 +361,11 @@ static void take_result(struct trial *trial, const struct load_result *result) {
     struct campaign *campaign = trial->campaign;
     struct row *row = row_of(campaign, trial->cell, trial->contender);
     const struct run_plan *plan = campaign->run->plan;
-    struct error ended;
+    struct error ended = {.text = ""};
     bool alive = server_alive(&trial->server, &ended);
-    validity_judge(result, &trial->load_plan, CPU_COUNT(&plan->cpus.server), plan->cpus.shared,
-                   &trial->validity);
+    /* Our servers have one thread, whatever they are given. */
+    int server_cpus = contender_of(trial)->loop ? 1 : CPU_COUNT(&plan->cpus.server);
+    validity_judge(result, &trial->load_plan, server_cpus, plan->cpus.shared, &trial->validity);
     if (!alive)
         validity_refuse(&trial->validity, "%s", ended.text);
     bool failed = !result->finished || !alive;
@@ -396,7 +398,7 @@ static void run_trial(struct trial *trial) {
         if (!interrupted)
             take_result(trial, load_result(load));
         load_free(load);
-    } else {
+    } else if (!interrupted) { /* ^C may be why it did not start */
         run->done++;
         row->failures++;
         run->outcome->failed++;

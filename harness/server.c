@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/interrupt.h"
+
 enum {
     READY_TIMEOUT_MS = 10000,
     TERM_TIMEOUT_MS = 2000,
@@ -166,7 +168,7 @@ static void last_line(int fd, char *text, size_t size) {
 }
 
 bool server_alive(struct server_process *server, struct error *error) {
-    int status;
+    int status = 0;
     char said[256];
     if (server->pid > 0 && waitpid(server->pid, &status, WNOHANG) == 0)
         return true;
@@ -212,8 +214,11 @@ static int wait_until_ready(const struct server_plan *plan, struct server_proces
     uint64_t deadline_ns = clock_now_ns() + READY_TIMEOUT_MS * NS_PER_MS;
     struct timespec pause = {.tv_nsec = (long)NS_PER_MS};
     while (server_alive(server, error)) {
+        /* Alive behind the answer too: a port that was free may have become somebody else's. */
         if (is_ready(plan, server))
-            return 0;
+            return server_alive(server, error) ? 0 : -ECHILD;
+        if (interrupted)
+            return error_set(error, -EINTR, "interrupted");
         if (clock_now_ns() > deadline_ns)
             return error_set(error, -ETIMEDOUT, "the server did not accept connections within %d s",
                              READY_TIMEOUT_MS / 1000);

@@ -145,13 +145,18 @@ static const char *axis_text(const char *cell, const char *axis) {
 }
 
 static double axis_value(const json_t *repetition, const char *cell, const char *axis) {
-    double value;
-    const json_t *knob = json_object_get(json_object_get(repetition, "knobs"), axis);
-    if (json_is_number(knob))
-        return json_number_value(knob);
+    /* In the record a knob's name ends in its unit, also where the axis' name does not. */
+    static const char *const units[] = {"", "_ns", "_per_s"};
+    for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", axis, units[i]);
+        const json_t *knob = json_object_get(json_object_get(repetition, "knobs"), name);
+        if (json_is_number(knob))
+            return json_number_value(knob);
+    }
     const char *text = axis_text(cell, axis);
     char *end;
-    value = text ? strtod(text, &end) : NAN;
+    double value = text ? strtod(text, &end) : NAN;
     return text && end != text && (*end == '\0' || *end == ' ') ? value : NAN;
 }
 
@@ -386,6 +391,18 @@ const struct summary_row *summary_find_row(const struct summary_experiment *expe
     return NULL;
 }
 
+bool summary_axis_is(const struct summary_cell *cell, const char *axis, const char *text) {
+    const char *word = axis_text(cell->name, axis);
+    size_t length = strcspn(text, " ");
+    return word && strcspn(word, " ") == length && strncmp(word, text, length) == 0;
+}
+
+bool summary_same_value(const struct summary_cell *a, const struct summary_cell *b,
+                        const char *axis) {
+    const char *word = axis_text(b->name, axis);
+    return word && summary_axis_is(a, axis, word);
+}
+
 /* ---- labels ---------------------------------------------------------------------------------- */
 
 static bool ends_with(const char *text, const char *end) {
@@ -409,21 +426,19 @@ static void axis_label(const char *axis, double value, const char *cell, char *t
     static const char *const time_units[] = {"s", "ms", "µs", "ns"};
     char number[64];
     const char *raw = axis_text(cell, axis);
-    if (isnan(value))
-        snprintf(text, size, "%s %.*s", axis, raw ? (int)strcspn(raw, " ") : 1, raw ? raw : "?");
-    else if (ends_with(axis, "_bytes")) {
+    if (ends_with(axis, "_bytes") && !isnan(value)) {
         scaled(value, byte_scales, byte_units, ARRAY_LENGTH(byte_units), number, sizeof number);
         if (strcmp(axis, "size_bytes") == 0)
             snprintf(text, size, "%s", number);
         else
             snprintf(text, size, "%.*s %s", (int)(strlen(axis) - strlen("_bytes")), axis, number);
-    } else if (ends_with(axis, "_ns")) {
+    } else if (ends_with(axis, "_ns") && !isnan(value)) {
         scaled(value, time_scales, time_units, ARRAY_LENGTH(time_units), number, sizeof number);
         snprintf(text, size, "%.*s %s", (int)(strlen(axis) - strlen("_ns")), axis, number);
-    } else if (ends_with(axis, "connections"))
-        snprintf(text, size, "%.0f %.*s%s", value, (int)strlen(axis) - (value == 1), axis, "");
+    } else if (ends_with(axis, "connections") && !isnan(value))
+        snprintf(text, size, "%.0f %.*s", value, (int)strlen(axis) - (value == 1), axis);
     else
-        snprintf(text, size, "%s %.6g", axis, value);
+        snprintf(text, size, "%s %.*s", axis, raw ? (int)strcspn(raw, " ") : 1, raw ? raw : "?");
     for (char *c = text; *c; c++)
         *c = *c == '_' ? ' ' : *c;
 }
@@ -450,8 +465,9 @@ unsigned summary_constant_axes(const struct summary_experiment *experiment) {
     unsigned constant = 0;
     for (size_t i = 0; i < experiment->axis_count; i++) {
         size_t c = 1;
-        while (c < experiment->cell_count &&
-               experiment->cells[c].values[i] == experiment->cells[0].values[i])
+        while (
+            c < experiment->cell_count &&
+            summary_same_value(&experiment->cells[c], &experiment->cells[0], experiment->axes[i]))
             c++;
         if (experiment->cell_count > 0 && c == experiment->cell_count)
             constant |= 1u << i;

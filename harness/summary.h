@@ -122,6 +122,12 @@ const struct summary_cell *summary_find_cell(const struct summary_experiment *ex
 const struct summary_row *summary_find_row(const struct summary_experiment *experiment,
                                            const struct summary_cell *cell, const char *server);
 
+/* Whether the axis has this value in the cell, as cells' names write values: "1024", "poisson". */
+bool summary_axis_is(const struct summary_cell *cell, const char *axis, const char *text);
+/* Whether two cells have the same value on the axis, be it a number or a word. */
+bool summary_same_value(const struct summary_cell *a, const struct summary_cell *b,
+                        const char *axis);
+
 /* "1 KiB, 3 connections": without the axes whose bit is set in `skip`. Always terminated. */
 void summary_cell_label(const struct summary_experiment *experiment,
                         const struct summary_cell *cell, unsigned skip,

@@ -362,22 +362,46 @@ uint64_t thread_cpu_ns(void) {
 
 /* ---- the host -------------------------------------------------------------------------------- */
 
-int host_cpu_read(const char *root, struct host_cpu *cpu) {
-    enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL, KINDS }; /* guest is in user */
-    char text[512];
+/* One line of /proc/stat: "cpu3 user nice system idle iowait irq softirq steal …"; guest is in
+ * user. */
+static bool add_cpu_line(const char *line, struct host_cpu *cpu) {
+    enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, STEAL, KINDS };
+    unsigned long long ticks[KINDS];
+    if (sscanf(line, "%*s %llu %llu %llu %llu %llu %llu %llu %llu", &ticks[USER], &ticks[NICE],
+               &ticks[SYSTEM], &ticks[IDLE], &ticks[IOWAIT], &ticks[IRQ], &ticks[SOFTIRQ],
+               &ticks[STEAL]) != KINDS)
+        return false;
+    cpu->steal_ticks += ticks[STEAL];
+    cpu->idle_ticks += ticks[IDLE] + ticks[IOWAIT];
+    for (int i = 0; i < KINDS; i++)
+        cpu->total_ticks += ticks[i];
+    return true;
+}
+
+/* The line of all CPUs has no number. */
+static bool is_wanted(const char *line, const cpu_set_t *cpus) {
+    bool whole = line[3] == ' ';
+    if (!cpus || CPU_COUNT(cpus) == 0 || whole)
+        return whole && (!cpus || CPU_COUNT(cpus) == 0);
+    unsigned long number = strtoul(line + 3, NULL, 10);
+    return number < CPU_SETSIZE && CPU_ISSET(number, cpus);
+}
+
+int host_cpu_read(const char *root, const cpu_set_t *cpus, struct host_cpu *cpu) {
+    char text[HOST_STAT_BYTES];
     int length = host_file_read(root, "proc/stat", text, sizeof text);
     if (length < 0)
         return length;
-    unsigned long long ticks[KINDS];
-    if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &ticks[USER], &ticks[NICE],
-               &ticks[SYSTEM], &ticks[IDLE], &ticks[IOWAIT], &ticks[IRQ], &ticks[SOFTIRQ],
-               &ticks[STEAL]) != KINDS)
-        return -EBADMSG;
-    *cpu =
-        (struct host_cpu){.steal_ticks = ticks[STEAL], .idle_ticks = ticks[IDLE] + ticks[IOWAIT]};
-    for (int i = 0; i < KINDS; i++)
-        cpu->total_ticks += ticks[i];
-    return 0;
+    bool found = false;
+    *cpu = (struct host_cpu){.total_ticks = 0};
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && strncmp(line, "cpu", 3) == 0;) {
+        if (!is_wanted(line, cpus))
+            continue;
+        if (!add_cpu_line(line, cpu))
+            return -EBADMSG;
+        found = true;
+    }
+    return found ? 0 : -EBADMSG;
 }
 
 double host_steal_share(const struct host_cpu *before, const struct host_cpu *after) {

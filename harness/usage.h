@@ -10,6 +10,7 @@
 #ifndef LOOPMARK_USAGE_H
 #define LOOPMARK_USAGE_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -47,13 +48,16 @@ int usage_tree(const char *root, pid_t pid, pid_t *pids, int capacity);
 /* CPU time of the calling thread. A system call of about 0.2 us. */
 uint64_t thread_cpu_ns(void);
 
-/* The whole host since boot, in clock ticks summed over its CPUs. */
+/* CPUs since boot, in clock ticks summed over them. */
 struct host_cpu {
     uint64_t total_ticks;
     uint64_t steal_ticks; /* the hypervisor ran somebody else while we had work */
     uint64_t idle_ticks;  /* idle and waiting for I/O */
 };
-int host_cpu_read(const char *root, struct host_cpu *cpu);
+/* Of `cpus`; of all where that is null or empty: on a large host that would hide what one CPU lost.
+ */
+#define HOST_STAT_BYTES (128 * 1024) /* of the stack, for the lines of a thousand CPUs */
+int host_cpu_read(const char *root, const cpu_set_t *cpus, struct host_cpu *cpu);
 
 /* Stolen share of the time between two readings, 0...1. 0 if they are less than a tick apart. */
 double host_steal_share(const struct host_cpu *before, const struct host_cpu *after);

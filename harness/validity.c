@@ -17,6 +17,8 @@ const char *const bound_names[] = {
 #define STEAL_MOST                                                                                 \
     0.02 /* what the host takes away cannot be told from the server's own slowness                 \
           */
+#define ONE_CPU_MOST 1.02             /* more CPU time than one CPU has: several threads */
+#define WAITING_MOST 0.10             /* of the window, at its end, without an answer */
 #define STARVED_MOST 0.05             /* of the window, spent runnable without a CPU */
 #define LAG_SHARE_MOST 0.10           /* of the response time it would hide in, at p99 */
 #define LAG_LEAST_NS (50 * NS_PER_US) /* below it lag is what waking up and sending cost */
@@ -49,19 +51,44 @@ static void judge_errors(const struct load_result *result, struct validity *vali
         validity_refuse(validity, "%llu errors (%s)", (unsigned long long)errors, kinds);
 }
 
-static void judge_bound(const struct load_result *result, struct validity *validity) {
-    bool generator = result->busy >= SATURATED;
-    if (validity->server_busy < 0) {
+/* What still waits at the end is in no histogram. */
+static void judge_waiting(const struct load_result *result, struct validity *validity) {
+    if ((double)result->waiting_ns > WAITING_MOST * (double)result->window_ns &&
+        result->waiting_ns > result->service.max_ns)
+        validity_refuse(
+            validity,
+            "at the end a request had waited %.0f ms without an answer, longer than any "
+            "that was answered (%.1f ms)",
+            (double)result->waiting_ns / 1e6, (double)result->service.max_ns / 1e6);
+}
+
+static void judge_bound(const struct load_result *result, bool one_thread,
+                        struct validity *validity) {
+    /* What a CPU was wanted for and not given counts as wanted: starved, it has nothing left
+     * either. */
+    double window_ns = (double)result->window_ns;
+    double waited_ns = (double)result->after.starved_ns - (double)result->before.starved_ns;
+    bool generator = result->busy + (double)result->starved_ns / window_ns >= SATURATED;
+    bool server = validity->server_busy + waited_ns / window_ns >= SATURATED;
+    /* Of several threads or processes it is not known which one would be full. */
+    if (validity->server_busy < 0 || !one_thread) {
         validity->bound = BOUND_NONE;
         return;
     }
-    bool server = validity->server_busy >= SATURATED;
     validity->bound = server ? (generator ? BOUND_CO_LIMITED : BOUND_SERVER)
                              : (generator ? BOUND_GENERATOR : BOUND_LATENCY);
     if (validity->bound == BOUND_GENERATOR)
         validity_refuse(
             validity, "the generator is the limit (busy %.0f %%) while the server is not (%.0f %%)",
             result->busy * 100, validity->server_busy * 100);
+}
+
+bool validity_lag_matters(const struct load_result *result, double q) {
+    if (result->lag.total == 0 || result->response.total == 0)
+        return false;
+    uint64_t lag_ns = histogram_quantile(&result->lag, q);
+    return lag_ns > LAG_LEAST_NS &&
+           (double)lag_ns > LAG_SHARE_MOST * (double)histogram_quantile(&result->response, q);
 }
 
 static void judge_rate(const struct load_result *result, const struct load_plan *plan,
@@ -78,15 +105,15 @@ static void judge_rate(const struct load_result *result, const struct load_plan 
             "only %.2f %% of the requests due were sent: %.0f/s is over what server and "
             "connections take (or the generator: busy %.0f %%)",
             sent / due * 100, result->offered_rate, result->busy * 100);
-    if (result->lag.total == 0 || result->response.total == 0)
-        return;
-    uint64_t lag_ns = histogram_quantile(&result->lag, 0.99);
-    uint64_t response_ns = histogram_quantile(&result->response, 0.99);
-    if (lag_ns > LAG_LEAST_NS && (double)lag_ns > LAG_SHARE_MOST * (double)response_ns)
-        validity_refuse(validity,
-                        "the generator sent late: p99 of its lag is %.0f us, of the "
-                        "response %.0f us",
-                        (double)lag_ns / 1e3, (double)response_ns / 1e3);
+    static const double judged[] = {0.5, 0.99};
+    for (size_t i = 0; i < ARRAY_LENGTH(judged); i++)
+        if (validity_lag_matters(result, judged[i]))
+            validity_refuse(validity,
+                            "the generator sent late: p%.0f of its lag is %.0f us, of the response "
+                            "%.0f us",
+                            judged[i] * 100,
+                            (double)histogram_quantile(&result->lag, judged[i]) / 1e3,
+                            (double)histogram_quantile(&result->response, judged[i]) / 1e3);
 }
 
 static void judge_host(const struct load_result *result, bool shared_cpu,
@@ -115,7 +142,10 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     }
     if (result->before.cpu_known && result->after.cpu_known && result->window_ns > 0)
         validity->server_busy = (double)(result->after.cpu_ns - result->before.cpu_ns) /
-                                (double)result->window_ns / (server_cpus > 0 ? server_cpus : 1);
+                                (double)(result->after.at_ns - result->before.at_ns) /
+                                (server_cpus > 0 ? server_cpus : 1);
+    bool one_thread = server_cpus > 0 ||
+                      (result->after.usage.processes <= 1 && validity->server_busy <= ONE_CPU_MOST);
     if (result->host_known)
         validity->steal_share = host_steal_share(&result->host_before, &result->host_after);
     if (result->requests == 0)
@@ -123,8 +153,10 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     judge_errors(result, validity);
     if (result->open_loop)
         judge_rate(result, plan, validity);
-    else
-        judge_bound(result, validity);
+    else {
+        judge_bound(result, one_thread, validity);
+        judge_waiting(result, validity);
+    }
     size_t others = validity->reason_count;
     judge_host(result, shared_cpu, validity);
     validity->machine_only = validity->reason_count > others && others == 0;

@@ -37,6 +37,11 @@ struct validity {
 void validity_judge(const struct load_result *result, const struct load_plan *plan, int server_cpus,
                     bool shared_cpu, struct validity *validity);
 
+/* True if so much of the response time at this quantile may be the generator's own lag that the
+ * quantile says little of the server: over a tenth of it, and over 50 us. At p50 and p99 that makes
+ * the result invalid; beyond, the quantile alone is not known. */
+bool validity_lag_matters(const struct load_result *result, double q);
+
 /* Adds a reason and makes the result invalid. */
 void validity_refuse(struct validity *validity, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -38,7 +38,7 @@ static size_t axis_index(const struct summary_experiment *experiment, const char
  * the experiment was checked against it when it was read. */
 static bool term_holds(const struct summary_experiment *experiment, const struct summary_cell *cell,
                        const struct knob_values *knobs, const char *term) {
-    char name[CLAIM_NAME_BYTES];
+    char name[CLAIM_NAME_BYTES], text[KNOB_TEXT_BYTES];
     const char *colon = strchr(term, ':');
     size_t length = colon ? (size_t)(colon - term) : 0;
     double value;
@@ -50,7 +50,10 @@ static bool term_holds(const struct summary_experiment *experiment, const struct
     const struct knob *knob = knob_find(knobs, name, NULL);
     if (axis == experiment->axis_count)
         return true;
-    return knob && knob_parse(knob, colon + 1, &value, NULL) == 0 && cell->values[axis] == value;
+    if (!knob || knob_parse(knob, colon + 1, &value, NULL) != 0)
+        return false;
+    knob_format_plain(knob, value, text);
+    return summary_axis_is(cell, name, text);
 }
 
 static bool covers(const struct summary_experiment *experiment, const struct summary_cell *cell,
@@ -78,7 +81,7 @@ static const struct summary_cell *first_of_line(const struct summary_experiment 
         const struct summary_cell *other = &experiment->cells[i];
         bool same = true;
         for (size_t k = 0; k < experiment->axis_count; k++)
-            same = same && (k == axis || other->values[k] == last->values[k]);
+            same = same && (k == axis || summary_same_value(other, last, experiment->axes[k]));
         if (!same)
             continue;
         if (other->values[axis] > last->values[axis])
@@ -97,7 +100,9 @@ static void take_flags(const struct summary_flags *flags, struct verdict_line *l
     const char *obstacle = summary_obstacle(flags);
     line->evidence.missing = flags->missing;
     line->evidence.co_limited = flags->co_limited;
-    line->evidence.invalid = obstacle && !flags->missing && !flags->co_limited;
+    /* Beside a lower bound there may be something that makes it worthless. */
+    line->evidence.invalid =
+        flags->invalid || flags->shared_cpu || flags->unequal_load || flags->few_samples;
     line->because = obstacle;
 }
 
@@ -208,6 +213,10 @@ static int judge_one(const struct summary *summary, const struct summary_experim
     return 0;
 }
 
+static const char *text_or_unknown(const json_t *json) {
+    return json_is_string(json) ? json_string_value(json) : "?";
+}
+
 int verdicts_judge(const struct summary *summary, const struct summary_experiment *experiment,
                    struct judged_claims *judged) {
     const json_t *claims = json_object_get(experiment->json, "claims"), *json;
@@ -218,8 +227,8 @@ int verdicts_judge(const struct summary *summary, const struct summary_experimen
         return -ENOMEM;
     json_array_foreach(claims, index, json) {
         struct judged_claim *claim = &judged->claims[judged->count++];
-        claim->name = json_string_value(json_object_get(json, "name"));
-        claim->says = json_string_value(json_object_get(json, "says"));
+        claim->name = text_or_unknown(json_object_get(json, "name"));
+        claim->says = text_or_unknown(json_object_get(json, "says"));
         claim->text = json_string_value(json_object_get(json, "rule"));
         claim->readable = claim->text && claim_parse(claim->text, &claim->rule, NULL) == 0;
         int failure = claim->readable ? judge_one(summary, experiment, claim) : 0;

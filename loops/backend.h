@@ -153,7 +153,9 @@ struct loop {
     void *data;
     struct loop_config config;
     uint64_t now_ns;
+    bool firing;  /* timers are being run */
     bool entered; /* now_ns was read in this pass */
+    bool spun;    /* the last pass only polled: nothing but spinning since now_ns */
     atomic_bool stopping;
     atomic_bool sleeping; /* posters must wake it */
     _Atomic(struct post *) posted;

@@ -173,8 +173,8 @@ static int write_rest(struct libuv_stream *own, const uv_buf_t *rest, int count)
     for (int i = 0; i < count; i++)
         bytes += rest[i].len;
     /* Tries at once, again, and copies the array. */
-    int failure = uv_write(&own->request.write, &own->handle.stream, rest, (unsigned)count,
-                           rest_written);
+    int failure =
+        uv_write(&own->request.write, &own->handle.stream, rest, (unsigned)count, rest_written);
     if (failure)
         return failure;
     own->rest_bytes = bytes;

@@ -204,6 +204,8 @@ static void heap_sift_down(struct loop *loop, size_t slot) {
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t due_ns) {
     CHECK(timer->on_due);
+    if (loop->firing && due_ns <= loop->now_ns)
+        due_ns = loop->now_ns + 1; /* a time already past waits for the next pass */
     uint64_t old_ns = timer->due_ns;
     timer->due_ns = due_ns;
     if (timer->heap_slot) {
@@ -241,13 +243,12 @@ static void callback_begins(struct loop *loop) {
     loop->callback_serial++;
 }
 
-/* At most as many as are set now: one that sets itself again for a time already past waits for the
- * next pass, so that it cannot keep the loop from its I/O. */
+/* One that sets itself again for a time already past waits for the next pass (timer_set), so that
+ * it cannot keep the loop from its I/O. */
 static void run_timers(struct loop *loop) {
-    for (size_t most = loop->timer_count; most > 0 && loop->timer_count > 0; most--) {
+    loop->firing = true;
+    while (loop->timer_count > 0 && loop->timers[1]->due_ns <= loop->now_ns) {
         struct timer *timer = loop->timers[1];
-        if (timer->due_ns > loop->now_ns)
-            break;
         uint64_t late_ns = loop->now_ns - timer->due_ns;
         loop->counters.timers_fired++;
         loop->counters.timer_late_ns += late_ns;
@@ -257,6 +258,7 @@ static void run_timers(struct loop *loop) {
         callback_begins(loop);
         timer->on_due(timer);
     }
+    loop->firing = false;
 }
 
 /* ---- posts: a stack that other threads push on and the loop takes whole -------------------------
@@ -359,11 +361,14 @@ static int64_t wait_timeout_ns(struct loop *loop, bool *spinning) {
 static int run_pass(struct loop *loop) {
     struct loop_counters *counters = &loop->counters;
     bool spinning;
+    uint64_t fired = counters->timers_fired, posts = counters->posts;
     run_timers(loop);
     int64_t timeout_ns = wait_timeout_ns(loop, &spinning);
     /* Callbacks have run since now_ns was read: a wait counted from there would end late, and their
      * time would pass for spinning. */
-    uint64_t before_ns = timeout_ns != 0 || spinning ? clock_now_ns() : loop->now_ns;
+    bool nothing_ran = loop->spun && counters->timers_fired == fired;
+    uint64_t before_ns =
+        !nothing_ran && (timeout_ns != 0 || spinning) ? clock_now_ns() : loop->now_ns;
     if (timeout_ns != 0) {
         if (timeout_ns > 0) {
             uint64_t passed_ns = before_ns - loop->now_ns;
@@ -389,6 +394,7 @@ static int run_pass(struct loop *loop) {
         counters->events_max = loop->pass_events;
     run_posts(loop);
     run_deferred(loop);
+    loop->spun = spinning && loop->pass_events == 0 && counters->posts == posts;
     return failure;
 }
 

@@ -420,19 +420,31 @@ static void tree_by_lists(void **state) {
 static void host_cpu(void **state) {
     const char *root = *state;
     struct host_cpu before, after;
-    assert_int_equal(host_cpu_read(root, &before), -ENOENT);
+    assert_int_equal(host_cpu_read(root, NULL, &before), -ENOENT);
     put(root, "proc/stat", "cpu  100 10 50 800 40 3 7 90 55 5\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
-    assert_int_equal(host_cpu_read(root, &before), 0);
+    assert_int_equal(host_cpu_read(root, NULL, &before), 0);
     assert_int_equal(before.total_ticks, 1100); /* guest time is in user already */
     assert_int_equal(before.steal_ticks, 90);
     assert_int_equal(before.idle_ticks, 840);
     put(root, "proc/stat", "cpu  150 10 50 810 40 3 7 130 55 5\n");
-    assert_int_equal(host_cpu_read(root, &after), 0);
+    assert_int_equal(host_cpu_read(root, NULL, &after), 0);
     assert_float_equal(host_steal_share(&before, &after), 0.4, 1e-9);
     assert_float_equal(host_steal_share(&before, &before), 0, 0);
     assert_float_equal(host_steal_share(&after, &before), 0, 0);
+    /* One CPU's loss is not lost in the sum over all. */
+    cpu_set_t second;
+    CPU_ZERO(&second);
+    CPU_SET(1, &second);
+    put(root, "proc/stat",
+        "cpu  9 9 9 9 9 9 9 9\ncpu0 1 1 1 1 1 1 1 1\ncpu1 1 0 0 5 0 0 0 4\nintr 5\n");
+    assert_int_equal(host_cpu_read(root, &second, &after), 0);
+    assert_int_equal(after.total_ticks, 10);
+    assert_int_equal(after.steal_ticks, 4);
+    CPU_ZERO(&second);
+    CPU_SET(2, &second);
+    assert_int_equal(host_cpu_read(root, &second, &after), -EBADMSG);
     put(root, "proc/stat", "cpu  1 2 3\n");
-    assert_int_equal(host_cpu_read(root, &after), -EBADMSG);
+    assert_int_equal(host_cpu_read(root, NULL, &after), -EBADMSG);
 }
 
 static void file_is_cut_to_fit(void **state) {

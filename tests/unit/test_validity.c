@@ -30,6 +30,7 @@ static int make_good(void **state) {
     result->busy = 0.5;
     result->before.cpu_known = result->after.cpu_known = true;
     result->after.cpu_ns = 990 * NS_PER_MS;
+    result->after.at_ns = NS_PER_S;
     result->host_known = true;
     result->host_after = (struct host_cpu){.total_ticks = 200, .steal_ticks = 0};
     fixture->result = result;
@@ -128,6 +129,41 @@ static void a_server_on_two_cpus_is_half_busy(void **state) {
     struct fixture *fixture = *state;
     validity_judge(fixture->result, &fixture->plan, 2, false, &fixture->validity);
     assert_int_equal(fixture->validity.bound, BOUND_LATENCY);
+}
+
+/* A helper that spins, or four workers at a quarter each: nobody knows which one would be full. */
+static void several_threads_have_no_bound(void **state) {
+    struct fixture *fixture = *state;
+    validity_judge(fixture->result, &fixture->plan, 0, false, &fixture->validity);
+    assert_int_equal(fixture->validity.bound, BOUND_SERVER);
+    fixture->result->after.usage.processes = 2;
+    validity_judge(fixture->result, &fixture->plan, 0, false, &fixture->validity);
+    assert_int_equal(fixture->validity.bound, BOUND_NONE);
+    fixture->result->after.usage.processes = 1;
+    fixture->result->after.cpu_ns = 1490 * NS_PER_MS;
+    validity_judge(fixture->result, &fixture->plan, 0, false, &fixture->validity);
+    assert_int_equal(fixture->validity.bound, BOUND_NONE);
+}
+
+/* 93 % busy and 4 % waiting for its CPU: it had nothing left. */
+static void a_starved_generator_is_saturated(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->busy = 0.93;
+    assert_int_equal(judge_it(fixture)->bound, BOUND_SERVER);
+    fixture->result->starved_ns = 40 * NS_PER_MS;
+    assert_int_equal(judge_it(fixture)->bound, BOUND_CO_LIMITED);
+}
+
+/* A server that has stopped answering looks fast in a closed loop, but for what still waits. */
+static void a_request_that_waits_at_the_end(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->service.max_ns = 2 * NS_PER_MS;
+    fixture->result->waiting_ns = 90 * NS_PER_MS;
+    expect_valid(fixture);
+    fixture->result->waiting_ns = 800 * NS_PER_MS;
+    expect_reason(fixture, "at the end a request had waited 800 ms");
+    fixture->result->service.max_ns = 900 * NS_PER_MS;
+    expect_valid(fixture);
 }
 
 static void steal_beyond_two_percent(void **state) {
@@ -231,6 +267,9 @@ int main(void) {
         CASE(nothing_answered_is_not_valid),  CASE(errors_beyond_one_in_a_thousand),
         CASE(one_wrong_answer_is_too_many),   CASE(whose_limit_the_throughput_is),
         CASE(an_unknown_server_has_no_bound), CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(several_threads_have_no_bound),
+        CASE(a_starved_generator_is_saturated),
+        CASE(a_request_that_waits_at_the_end),
         CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
         CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),
         CASE(a_missed_constant_rate),         CASE(a_late_generator),
