@@ -328,16 +328,25 @@ static size_t count_verdict(const struct judged_claim *claim, enum claim_verdict
     return count;
 }
 
+/* "1 KiB, 3 connections"; for growth also both ends: "1 KiB, 0 idle connections to 900 idle
+ * connections". */
 static void line_label(const struct summary_experiment *experiment,
                        const struct judged_claim *claim, const struct verdict_line *line,
                        char label[SUMMARY_LABEL_BYTES]) {
-    unsigned skip = 0;
+    char first[SUMMARY_LABEL_BYTES], last[SUMMARY_LABEL_BYTES];
+    unsigned axis = 0;
     for (size_t i = 0; i < experiment->axis_count; i++)
-        if (claim->rule.form == CLAIM_GROWTH && strcmp(experiment->axes[i], claim->rule.axis) == 0)
-            skip |= 1u << i;
-    summary_cell_label(experiment, line->cell, skip, label);
-    if (!label[0])
-        snprintf(label, SUMMARY_LABEL_BYTES, "%s", skip ? "all its values" : "its one cell");
+        if (line->first && strcmp(experiment->axes[i], claim->rule.axis) == 0)
+            axis |= 1u << i;
+    summary_cell_label(experiment, line->cell, axis, label);
+    if (line->first) {
+        summary_cell_label(experiment, line->first, ~axis, first);
+        summary_cell_label(experiment, line->cell, ~axis, last);
+        size_t used = strlen(label);
+        snprintf(label + used, SUMMARY_LABEL_BYTES - used, "%s%.100s to %.100s", used ? ", " : "",
+                 first, last);
+    } else if (!label[0])
+        snprintf(label, SUMMARY_LABEL_BYTES, "its one cell");
 }
 
 /* "reproduced at 1 KiB, 3 connections: 2.61 (2.44 to 2.79); at …" for one verdict. */

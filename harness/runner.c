@@ -222,16 +222,34 @@ static json_t *describe_servers(const struct experiment *experiment) {
     return servers;
 }
 
-static json_t *describe(const struct experiment *experiment, json_t *skipped) {
+/* The cells that are to be measured, with their axes' values in the knobs' units, so that one
+ * without a single repetition is known to be missing. */
+static json_t *describe_cells(const struct campaign *campaign) {
+    json_t *cells = json_array();
+    for (size_t i = 0; i < campaign->cell_count; i++) {
+        json_t *values = json_array();
+        for (size_t k = 0; k < campaign->experiment->axis_count; k++)
+            json_array_append_new(
+                values,
+                json_real(campaign->cells[i].knobs.values[campaign->experiment->axes[k].knob]));
+        json_array_append_new(
+            cells, json_pack("{s:s, s:o}", "cell", campaign->cells[i].label, "values", values));
+    }
+    return cells;
+}
+
+static json_t *describe(const struct campaign *campaign) {
+    const struct experiment *experiment = campaign->experiment;
     json_t *axes = json_array();
     for (size_t i = 0; i < experiment->axis_count; i++)
         json_array_append_new(
             axes, json_string(knob_at(&experiment->base, experiment->axes[i].knob)->name));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:O}", "name", experiment->name,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:O}", "name", experiment->name,
                      "file", experiment->path, "question", experiment->question, "measure",
                      measure_names[experiment->measure], "workload", experiment->workload->name,
-                     "axes", axes, "servers", describe_servers(experiment), "claims",
-                     describe_claims(experiment), "skipped", skipped);
+                     "axes", axes, "cells", describe_cells(campaign), "servers",
+                     describe_servers(experiment), "claims", describe_claims(experiment), "skipped",
+                     campaign->skipped);
 }
 
 /* ---- one repetition -------------------------------------------------------------------------- */
@@ -567,8 +585,7 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
         free_campaign(&campaign);
         return 0;
     }
-    json_array_append_new(json_object_get(run->record, "experiments"),
-                          describe(experiment, campaign.skipped));
+    json_array_append_new(json_object_get(run->record, "experiments"), describe(&campaign));
     skip_what_cannot_run(&campaign);
     int failure = run_blocks(&campaign, error);
     if (!failure)

@@ -12,13 +12,14 @@
 #include "loops/check.h"
 
 #define CONFIDENCE 0.95
+#define P50_SAMPLES 384
 #define P99_SAMPLES 38000
 #define P999_SAMPLES 384000
 #define EQUAL_RATES 0.01
 
 const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
     [SUMMARY_THROUGHPUT] = {"throughput", "throughput_per_s", "achieved_rate", 1, 0, false},
-    [SUMMARY_P50] = {"p50", "p50_ms", "response_ns.p50", 1e-6, 0, true},
+    [SUMMARY_P50] = {"p50", "p50_ms", "response_ns.p50", 1e-6, P50_SAMPLES, true},
     [SUMMARY_P99] = {"p99", "p99_ms", "response_ns.p99", 1e-6, P99_SAMPLES, true},
     [SUMMARY_P999] = {"p999", "p999_ms", "response_ns.p999", 1e-6, P999_SAMPLES, true},
     [SUMMARY_CPU] = {"cpu_per_request", "server_cpu_us_per_request", "server.cpu_us_per_request", 1,
@@ -105,34 +106,6 @@ static int check_experiment(const json_t *json, size_t index, struct error *erro
     return 0;
 }
 
-static int read_experiment(struct summary_experiment *experiment, const json_t *json, size_t index,
-                           struct error *error) {
-    int err = check_experiment(json, index, error);
-    if (err < 0)
-        return err;
-    experiment->json = json;
-    experiment->name = text_at(json, "name");
-    experiment->question = text_at(json, "question");
-    experiment->capacity = strcmp(text_at(json, "measure"), "capacity") == 0;
-    size_t i;
-    const json_t *item;
-    json_array_foreach(json_object_get(json, "axes"), i, item) {
-        const char *axis = json_string_value(item);
-        experiment->axes[experiment->axis_count++] = axis ? axis : "?";
-    }
-    json_array_foreach(json_object_get(json, "servers"), i, item) {
-        const char **server =
-            append(&experiment->servers, &experiment->server_count, sizeof *experiment->servers);
-        if (!server)
-            return error_set(error, -ENOMEM, "out of memory");
-        *server = text_at(item, "name");
-        if (!*server)
-            return error_set(error, -EINVAL, "run.json: experiment %s: servers[%zu] has no name",
-                             experiment->name, i);
-    }
-    return 0;
-}
-
 /* The text after "axis=" in a cell's name; null if the axis is not there. */
 static const char *axis_text(const char *cell, const char *axis) {
     size_t length = strlen(axis);
@@ -160,8 +133,9 @@ static double axis_value(const json_t *repetition, const char *cell, const char 
     return text && end != text && (*end == '\0' || *end == ' ') ? value : NAN;
 }
 
-static struct summary_cell *add_cell(struct summary_experiment *experiment,
-                                     const json_t *repetition, const char *name) {
+/* The axes' values come from the plan; a record without one has them in its repetitions. */
+static struct summary_cell *add_cell(struct summary_experiment *experiment, const char *name,
+                                     const json_t *planned, const json_t *repetition) {
     struct summary_row *rows = calloc(experiment->server_count, sizeof *rows);
     struct summary_cell *cell =
         rows ? append(&experiment->cells, &experiment->cell_count, sizeof *cell) : NULL;
@@ -174,8 +148,45 @@ static struct summary_cell *add_cell(struct summary_experiment *experiment,
     for (size_t i = 0; i < experiment->server_count; i++)
         rows[i].server = experiment->servers[i];
     for (size_t i = 0; i < experiment->axis_count; i++)
-        cell->values[i] = axis_value(repetition, name, experiment->axes[i]);
+        cell->values[i] = planned ? json_number_value(json_array_get(planned, i))
+                                  : axis_value(repetition, name, experiment->axes[i]);
     return cell;
+}
+
+static int read_experiment(struct summary_experiment *experiment, const json_t *json, size_t index,
+                           struct error *error) {
+    int err = check_experiment(json, index, error);
+    if (err < 0)
+        return err;
+    experiment->json = json;
+    experiment->name = text_at(json, "name");
+    experiment->question = text_at(json, "question");
+    experiment->capacity = strcmp(text_at(json, "measure"), "capacity") == 0;
+    size_t i;
+    const json_t *item;
+    json_array_foreach(json_object_get(json, "axes"), i, item) {
+        const char *axis = json_string_value(item);
+        experiment->axes[experiment->axis_count++] = axis ? axis : "?";
+    }
+    json_array_foreach(json_object_get(json, "servers"), i, item) {
+        const char **server =
+            append(&experiment->servers, &experiment->server_count, sizeof *experiment->servers);
+        if (!server)
+            return error_set(error, -ENOMEM, "out of memory");
+        *server = text_at(item, "name");
+        if (!*server)
+            return error_set(error, -EINVAL, "run.json: experiment %s: servers[%zu] has no name",
+                             experiment->name, i);
+    }
+    json_array_foreach(json_object_get(json, "cells"), i, item) {
+        const char *name = text_at(item, "cell");
+        if (!name)
+            return error_set(error, -EINVAL, "run.json: experiment %s: cells[%zu] has no name",
+                             experiment->name, i);
+        if (!add_cell(experiment, name, json_object_get(item, "values"), NULL))
+            return error_set(error, -ENOMEM, "out of memory");
+    }
+    return 0;
 }
 
 static int add_repetition(struct summary *summary, const json_t *repetition, size_t index,
@@ -197,7 +208,7 @@ static int add_repetition(struct summary *summary, const json_t *repetition, siz
                          index, experiment_name);
     struct summary_cell *cell = (struct summary_cell *)summary_find_cell(experiment, cell_name);
     if (!cell)
-        cell = add_cell(experiment, repetition, cell_name);
+        cell = add_cell(experiment, cell_name, NULL, repetition);
     if (!cell)
         return error_set(error, -ENOMEM, "out of memory");
     struct summary_row *row = (struct summary_row *)summary_find_row(experiment, cell, server);
@@ -236,12 +247,12 @@ static enum bound bound_of(const json_t *repetition) {
     return bound;
 }
 
-static enum bound most_frequent(const size_t counts[BOUNDS]) {
-    enum bound most = BOUND_NONE;
-    for (enum bound bound = BOUND_NONE; bound < BOUNDS; bound++)
-        if (counts[bound] > 0 && counts[bound] >= counts[most])
-            most = bound; /* BOUND_… stand in the order of weaker statements */
-    return most;
+/* The weakest statement that holds for a quarter of them or more. BOUND_… stand in that order. */
+static enum bound weakest_of(const size_t counts[BOUNDS], size_t total) {
+    for (enum bound bound = BOUNDS - 1; bound > BOUND_NONE; bound--)
+        if (counts[bound] > 0 && 4 * counts[bound] >= total)
+            return bound;
+    return BOUND_NONE;
 }
 
 static int sum_up_validity(struct summary_row *row) {
@@ -264,7 +275,7 @@ static int sum_up_validity(struct summary_row *row) {
             row->least_samples, number_at(repetition, "response_ns.count", &samples) ? samples : 0);
     }
     row->least_samples = row->valid > 0 ? row->least_samples : 0;
-    row->bound = most_frequent(bounds);
+    row->bound = weakest_of(bounds, row->valid);
     return 0;
 }
 

@@ -6,9 +6,8 @@
  *
  * Rules:
  *   - Only valid repetitions count. A row of which fewer than half are valid is itself invalid.
- *   - A row's bound is that of most of its valid repetitions; a tie goes to the weaker statement:
- *     co-limited, then latency, then server. (One stray repetition at the generator's limit does
- * not unrank a row whose median was bounded by the server.)
+ *   - A row's bound is the weakest statement (co-limited, then latency, then server) that holds for
+ * a quarter or more of its valid repetitions: many lower bounds would make a median one, unmarked.
  *   - A quantile can be ranked if every valid repetition has the samples it takes to know it to ±10
  * % of the tail: 38,000 for p99, 384,000 for p99.9.
  *

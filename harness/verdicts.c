@@ -162,10 +162,10 @@ static int gather(const struct summary *summary, const struct summary_experiment
         break;
     case CLAIM_GROWTH: {
         size_t axis = axis_index(experiment, rule->axis);
-        const struct summary_cell *first = first_of_line(experiment, line->cell, axis);
+        line->first = first_of_line(experiment, line->cell, axis);
         failure = summary_compare_rows(summary, experiment, row,
-                                       summary_find_row(experiment, first, rule->first), metric,
-                                       &comparison);
+                                       summary_find_row(experiment, line->first, rule->first),
+                                       metric, &comparison);
         break;
     }
     case CLAIM_ABSOLUTE:

@@ -11,7 +11,8 @@
 #include "harness/summary.h"
 
 struct verdict_line {
-    const struct summary_cell *cell; /* for growth: the one with the axis' last value */
+    const struct summary_cell *cell;  /* for growth: the one with the axis' last value */
+    const struct summary_cell *first; /* for growth: the one with its first value; else null */
     enum claim_verdict verdict;
     const char *because; /* rest of a sentence */
     struct claim_evidence evidence;
