@@ -170,7 +170,7 @@ static json_t *reasons(const struct validity *validity) {
 json_t *record_load(const struct load_plan *plan, const struct load_result *result,
                     const struct validity *validity) {
     bool open = result->open_loop, closed = result->finished && !open;
-    const char *bound = bound_names[validity->bound];
+    const char *bound = bound_name(validity->bound);
     const char *arrivals =
         knob_get(&plan->knobs, "arrivals") == ARRIVALS_POISSON ? "poisson" : "constant";
     json_t *object = json_object();
@@ -181,7 +181,7 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "valid", json_boolean(validity->valid));
     json_object_set_new(object, "invalid", reasons(validity));
     json_object_set_new(object, "interrupted", json_boolean(result->interrupted));
-    json_object_set_new(object, "bound", bound ? json_string(bound) : json_null());
+    json_object_set_new(object, "bound", *bound ? json_string(bound) : json_null());
     json_object_set_new(object, "window_ns", count(result->window_ns));
     json_object_set_new(object, "offered_rate", number_or_null(open, result->offered_rate));
     json_object_set_new(object, "achieved_rate",

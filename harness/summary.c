@@ -29,17 +29,6 @@ const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
     [SUMMARY_MAX_RSS] = {"rss", "max_rss_bytes", "server.max_rss_bytes", 1, 0, false},
 };
 
-static const char *const bound_names[BOUNDS] = {
-    [BOUND_NONE] = "",
-    [BOUND_SERVER] = "server",
-    [BOUND_LATENCY] = "latency",
-    [BOUND_CO_LIMITED] = "co-limited",
-};
-
-const char *bound_name(enum bound bound) {
-    return bound_names[bound];
-}
-
 enum metric metric_find(const char *name) {
     enum metric metric = 0;
     while (metric < SUMMARY_METRICS && strcmp(metric_kinds[metric].name, name) != 0)
@@ -242,7 +231,7 @@ static int count_reason(struct summary_row *row, const char *text) {
 static enum bound bound_of(const json_t *repetition) {
     const char *text = text_at(repetition, "bound");
     enum bound bound = BOUNDS - 1;
-    while (bound > BOUND_NONE && (!text || strcmp(text, bound_names[bound]) != 0))
+    while (bound > BOUND_NONE && (!text || strcmp(text, bound_name(bound)) != 0))
         bound--;
     return bound;
 }

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "harness/bound.h"
 #include "harness/statistics.h"
 #include "loops/error.h"
 
@@ -60,11 +61,6 @@ struct spread {
     struct interval interval; /* Hodges-Lehmann, 95 %; n = 0: no repetition knows this value */
     double least, most;
 };
-
-enum bound { BOUND_NONE, BOUND_SERVER, BOUND_LATENCY, BOUND_CO_LIMITED, BOUNDS };
-
-/* "", "server", "latency", "co-limited". */
-const char *bound_name(enum bound bound);
 
 struct invalid_reason {
     const char *text;

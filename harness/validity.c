@@ -4,11 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *const bound_names[] = {
-    [BOUND_NONE] = NULL,         [BOUND_SERVER] = "server",       [BOUND_CO_LIMITED] = "co-limited",
-    [BOUND_LATENCY] = "latency", [BOUND_GENERATOR] = "generator",
-};
-
 #define SATURATED 0.95      /* closed loop: a CPU this busy has nothing left to give */
 #define OPEN_BUSY_MOST 0.85 /* open loop: beyond it queues form in the generator itself */
 #define ERRORS_MOST 0.001   /* of all requests */

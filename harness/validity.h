@@ -7,17 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "harness/bound.h"
 #include "harness/load.h"
-
-/* Closed loop: whose limit the throughput is. */
-enum bound {
-    BOUND_NONE,       /* open loop, or the server's CPU time is not known */
-    BOUND_SERVER,     /* the server is saturated: its capacity */
-    BOUND_CO_LIMITED, /* the generator is saturated too: a lower bound */
-    BOUND_LATENCY,    /* neither: round trips of a fixed number of connections */
-    BOUND_GENERATOR,  /* only the generator: says nothing about the server */
-};
-extern const char *const bound_names[]; /* null for BOUND_NONE */
 
 enum { REASONS_MOST = 12, REASON_BYTES = 200 };
 
