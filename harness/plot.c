@@ -22,7 +22,7 @@
 #endif
 
 enum { TEXT_BYTES = 1024, CELLS_MOST = 256, SERVERS_MOST = 32, EXEC_FAILED = 127 };
-enum { BEYOND_A_QUANTILE = 5, CAPTION_PX_A_CHARACTER = 6 };
+enum { BEYOND_A_QUANTILE = 5, CAPTION_PX_A_CHARACTER = 6, TICK_PX_A_CHARACTER = 8 };
 
 struct plotting {
     const char *directory; /* absolute */
@@ -43,7 +43,7 @@ struct picture {
     double x_least, x_most, least[2], most[2];
     double fewest, most_samples; /* responses behind a curve */
     char name[256], title[TEXT_BYTES];
-    size_t tick_rows;
+    size_t tick_rows, tick_columns; /* of the longest label below the x axis, in characters */
 };
 
 enum mark { MARK_RANKED, MARK_NOT_RANKED, MARK_INVALID };
@@ -195,12 +195,16 @@ static void print_tick(FILE *file, struct picture *picture, size_t group) {
     char label[SUMMARY_LABEL_BYTES];
     summary_cell_label(picture->experiment, picture->cells[group],
                        summary_constant_axes(picture->experiment), label);
-    size_t rows = 1;
+    size_t rows = 1, columns = 0;
     for (char *comma = strstr(label, ", "); comma; comma = strstr(comma, ", "), rows++) {
         comma[0] = '|';
         memmove(comma + 1, comma + 2, strlen(comma + 2) + 1);
     }
     picture->tick_rows = rows > picture->tick_rows ? rows : picture->tick_rows;
+    for (const char *c = label; *c; c++) {
+        columns = *c == '|' ? 0 : columns + ((*c & 0xC0) != 0x80);
+        picture->tick_columns = columns > picture->tick_columns ? columns : picture->tick_columns;
+    }
     fprintf(file, "%zu \"%s\"\n", group, label);
 }
 
@@ -508,8 +512,10 @@ static int draw_as(const struct picture *picture, const struct program *given, c
 
 static double width_of(const struct picture *picture) {
     double groups = (double)picture->cell_count, servers = (double)picture->server_count;
+    double group =
+        fmax(34 + servers * 24, 16 + TICK_PX_A_CHARACTER * (double)picture->tick_columns);
     if (picture->figure->print == print_groups)
-        return fmin(2400, fmax(960, 300 + groups * (34 + servers * 24)));
+        return fmin(2400, fmax(960, 320 + groups * group));
     return picture->figure->metric_count == 2 ? 1280 : 960;
 }
 
