@@ -14,12 +14,9 @@
 #include <unistd.h>
 
 #include "harness/file.h"
+#include "harness/source.h"
 #include "harness/summary.h"
 #include "loops/check.h"
-
-#ifndef LOOPMARK_SOURCE_DIR
-#define LOOPMARK_SOURCE_DIR "."
-#endif
 
 enum { TEXT_BYTES = 1024, CELLS_MOST = 256, SERVERS_MOST = 32, EXEC_FAILED = 127 };
 enum { BEYOND_A_QUANTILE = 5, CAPTION_PX_A_CHARACTER = 6, TICK_PX_A_CHARACTER = 8 };
@@ -648,19 +645,12 @@ static int draw_all(const struct plotting *plotting, struct error *error) {
 }
 
 static int find_source(char source[PATH_MAX], struct error *error) {
-    const char *candidates[] = {getenv("LOOPMARK_SOURCE"), LOOPMARK_SOURCE_DIR, "."};
-    for (size_t i = 0; i < ARRAY_LENGTH(candidates); i++) {
-        char style[PATH_MAX];
-        if (!candidates[i])
-            continue;
-        snprintf(source, PATH_MAX, "%.4000s/plots", candidates[i]);
-        snprintf(style, sizeof style, "%.4000s/plots/style.gp", candidates[i]);
-        if (access(style, R_OK) == 0)
-            return 0;
-        if (i == 0)
-            break; /* given, so never something else in its place */
-    }
-    return error_set(error, -ENOENT, "no plots/style.gp in %s: set LOOPMARK_SOURCE to the checkout",
+    char style[PATH_MAX + 16];
+    snprintf(source, PATH_MAX, "%.4000s/plots", source_directory());
+    snprintf(style, sizeof style, "%s/style.gp", source);
+    if (access(style, R_OK) == 0)
+        return 0;
+    return error_set(error, -ENOENT, "no style.gp in %s: set LOOPMARK_SOURCE to the checkout",
                      source);
 }
 

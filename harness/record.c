@@ -201,7 +201,8 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(host, "steal_share",
                         number_or_null(result->host_known, validity->steal_share));
     double load_1m;
-    json_object_set_new(host, "load_1m", number_or_null(getloadavg(&load_1m, 1) == 1, load_1m));
+    bool load_known = getloadavg(&load_1m, 1) == 1;
+    json_object_set_new(host, "load_1m", load_known ? json_real(load_1m) : json_null());
     json_object_set_new(object, "host", host);
     return object;
 }

@@ -2,8 +2,8 @@
 #ifndef LOOPMARK_SOURCE_H
 #define LOOPMARK_SOURCE_H
 
-/* $LOOPMARK_SOURCE, else the checkout this program was built from, else ".": the first that has
- * harness/experiments. */
+/* $LOOPMARK_SOURCE if it is set, else the checkout this program was built from if it is still
+ * there, else ".". */
 const char *source_directory(void);
 
 #endif

@@ -142,8 +142,8 @@ static void accept_lower_bound(const struct summary *summary,
     struct summary_flags flags =
         summary_own_flags(summary, experiment, second, metrics[rule->metric]);
     struct claim_evidence *evidence = &line->evidence;
-    if (!evidence->co_limited || flags.co_limited || isfinite(rule->high) || !evidence->bounded ||
-        evidence->low < rule->low)
+    if (!evidence->co_limited || evidence->invalid || flags.co_limited || isfinite(rule->high) ||
+        !evidence->bounded || evidence->low < rule->low)
         return;
     evidence->co_limited = false;
     line->because = "a lower bound, and that meets the rule";

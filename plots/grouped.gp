@@ -3,7 +3,8 @@
 # interval.
 #
 # data   index 0: x label · then for server i two blocks:
-#        2i-1: x value kind (a repetition) · 2i: x median low high kind (the row)
+#        2i-1: x value kind (a repetition) · 2i: x median low high kind (the row). The whiskers are
+#        vectors: error bars would blot out the dots around the median
 # needs  ylabel, y_least, y_most, groups, bar (half the width of a median's bar)
 
 load source.'/style.gp'
@@ -25,7 +26,7 @@ do for [g = 1:groups - 1] {
 plot data index 0 using 1:(y_most * 10):xtic(lines(strcol(2))) with points pt 0 notitle, \
      for [i = 1:n] data index 2*i-1 using 1:2:(mark(i, $3)) with points pt variable ps 0.8 \
          lc rgb color(i) notitle, \
-     for [i = 1:n] data index 2*i using 1:2:3:4 with yerrorbars pt 0 lw 1.6 \
+     for [i = 1:n] data index 2*i using 1:3:(0):($4 - $3) with vectors nohead lw 1.6 \
          lc rgb color(i) notitle, \
      for [i = 1:n] data index 2*i using ($1 - bar):2:(2 * bar):(0) with vectors nohead lw 3 \
          lc rgb color(i) notitle, \
