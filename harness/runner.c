@@ -238,6 +238,13 @@ static json_t *describe_cells(const struct campaign *campaign) {
     return cells;
 }
 
+/* Relative to the checkout where it lies in it: a record is read on other machines. */
+static const char *path_in_checkout(const char *path) {
+    const char *source = source_directory();
+    size_t length = strlen(source);
+    return strncmp(path, source, length) == 0 && path[length] == '/' ? path + length + 1 : path;
+}
+
 static json_t *describe(const struct campaign *campaign) {
     const struct experiment *experiment = campaign->experiment;
     json_t *axes = json_array();
@@ -245,11 +252,11 @@ static json_t *describe(const struct campaign *campaign) {
         json_array_append_new(
             axes, json_string(knob_at(&experiment->base, experiment->axes[i].knob)->name));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:O}", "name", experiment->name,
-                     "file", experiment->path, "question", experiment->question, "measure",
-                     measure_names[experiment->measure], "workload", experiment->workload->name,
-                     "axes", axes, "cells", describe_cells(campaign), "servers",
-                     describe_servers(experiment), "claims", describe_claims(experiment), "skipped",
-                     campaign->skipped);
+                     "file", path_in_checkout(experiment->path), "question", experiment->question,
+                     "measure", measure_names[experiment->measure], "workload",
+                     experiment->workload->name, "axes", axes, "cells", describe_cells(campaign),
+                     "servers", describe_servers(experiment), "claims", describe_claims(experiment),
+                     "skipped", campaign->skipped);
 }
 
 /* ---- one repetition -------------------------------------------------------------------------- */
