@@ -6,7 +6,8 @@
 #   WERROR=1             warnings are errors
 #   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
 #   DEPS=check|install   only list missing packages, or install them without asking
-#   FUZZ_SECONDS=20      how long each fuzzing program runs
+#   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
+#   HDR_C_DIR=FOLDER     sources of HdrHistogram_c, for bench-histogram to compare with
 
 SAN          ?=
 ONLY         ?=
@@ -27,7 +28,7 @@ FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthre
            $(SANITIZE_$(SAN)) $(WARNINGS) $(if $(WERROR),-Werror)
 
 # Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
-LIBRARIES = jansson inih
+LIBRARIES = jansson inih zlib
 OPTIONAL  = libuv
 FOUND     = $(shell for name in $(OPTIONAL); do pkg-config --exists $$name && echo $$name; done)
 HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z)
@@ -47,12 +48,13 @@ CONFORMANCE := $(call programs,tests/conformance/test_*.c)
 ACCURACY    := $(call programs,tests/accuracy/*.c)
 FUZZ        := $(call programs,tests/fuzz/fuzz_*.c)
 STRUCTURE   := $(wildcard tests/structure/*.sh)
+INTEROP     := build/interop/node_modules/.package-lock.json
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help setup test smoke bench bench-full accuracy fuzz fuzz-run plots report lint \
-        format-check clean
+.PHONY: all help setup test interop smoke bench bench-full bench-histogram accuracy fuzz fuzz-run \
+        plots report lint format-check clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -66,8 +68,9 @@ setup: ## sees that all packages are there, and installs what is missing; it ask
 	@.ci/setup build $(sort $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
 # The groups of .ci/packages that a target needs beyond `build`.
-NEEDS_setup      = test bench servers
+NEEDS_setup      = test bench servers interop
 NEEDS_test       = test bench servers
+NEEDS_interop    = interop
 NEEDS_accuracy   = test servers
 NEEDS_lint       = test
 NEEDS_smoke      = bench servers
@@ -75,8 +78,12 @@ NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_plots      = bench
 
-test: $(PROGRAM) $(UNIT) $(CONFORMANCE) ## runs all tests; also with SAN=address or SAN=thread
-	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(wildcard tests/end_to_end/*.sh)
+test: $(PROGRAM) $(UNIT) $(CONFORMANCE) $(FUZZ) ## runs all tests; also with SAN=address or thread
+	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) \
+	    $(wildcard tests/end_to_end/*.sh tests/interop/*.sh)
+
+# Without it these tests say what they leave out.
+interop: $(INTEROP) ## fetches what the interop tests compare with, for `make test`
 
 accuracy: $(PROGRAM) $(ACCURACY) ## checks what is measured against delays and rates that are known
 	@TEST_TIMEOUT_S=600 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
@@ -98,24 +105,28 @@ bench: $(PROGRAM) ## measures the headline cells of all experiments; writes resu
 bench-full: $(PROGRAM) ## measures all cells of all experiments
 	$(PROGRAM) run all
 
+bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, beside HDR_C_DIR's
+	@$<
+
 plots: $(PROGRAM) ## draws the figures of the latest run again
 	$(PROGRAM) plot results/latest
 
 report: $(PROGRAM) ## writes the report of the latest run again
 	$(PROGRAM) report results/latest
 
-# libFuzzer comes with clang; else tests/fuzz/standalone.c takes its place (and its options).
-fuzz: setup ## feeds damaged input to every parser, FUZZ_SECONDS each
+# libFuzzer comes with clang. Without it, `make test` still feeds each program its corpus.
+fuzz: setup ## feeds damaged input to every parser, FUZZ_SECONDS or FUZZ_RUNS each
 	@if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 	    clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null; \
 	then $(MAKE) --no-print-directory SAN=fuzz CC=clang FUZZ_LINK=-fsanitize=fuzzer fuzz-run; \
-	else $(MAKE) --no-print-directory SAN=address FUZZ_MAIN=tests/fuzz/standalone fuzz-run; fi
+	else echo "fuzzing needs clang and its libFuzzer (Debian: clang, libclang-rt-14-dev)"; exit 1; fi
 
 fuzz-run: $(FUZZ)
 	@for program in $(FUZZ); do \
-	    corpus=build/corpus/$${program##*/}; mkdir -p $$corpus; echo "$$program"; \
-	    $$program -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
-	        -artifact_prefix=$$corpus- $$corpus || exit 1; \
+	    name=$${program##*/fuzz_}; found=build/corpus/$$name; mkdir -p $$found; echo "$$name"; \
+	    ASAN_OPTIONS=quarantine_size_mb=1 $$program -print_final_stats=1 \
+	        $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECONDS)) \
+	        -artifact_prefix=$$found- $$found tests/fuzz/corpus/$$name || exit 1; \
 	done
 
 clean: ## removes everything that was built
@@ -148,13 +159,14 @@ $(BUILD)/info: setup
 	    "'-DLOOPMARK_SOURCE_DIR=\"$(CURDIR)\"'" \
 	    "'-DLOOPMARK_FLAGS=\"$(strip $(CFLAGS) $(SANITIZE_$(SAN)))\"'")
 
-INFORMED := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l build_info.h $(SOURCES)))
+INFORMED := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l build_info.h $(SOURCES) \
+                                              tests/performance/*.c))
 $(INFORMED): $(BUILD)/info
 $(INFORMED): INFO = @$(BUILD)/info
 
 $(BUILD)/%.o: %.c $(BUILD)/flags $(BUILD)/compiler
 	@mkdir -p $(@D)
-	$(CC) @$(BUILD)/flags $(INFO) -MMD -MP -c $< -o $@
+	$(CC) @$(BUILD)/flags $(FLAGS_HERE) $(INFO) -MMD -MP -c $< -o $@
 
 $(ARCHIVE): $(filter-out $(BUILD)/harness/main.o,$(OBJECTS))
 	@rm -f $@
@@ -170,9 +182,31 @@ $(CONFORMANCE): $(call shared,tests/conformance/test_%.c)
 $(UNIT) $(CONFORMANCE) $(ACCURACY): %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -lcmocka -o $@
 
-$(FUZZ): $(FUZZ_MAIN:%=$(BUILD)/%.o)
+# HdrHistogram_c is compiled here, with the flags of its release build; its folder stays as it is.
+HDR_C_OBJECTS := $(if $(HDR_C_DIR),$(patsubst %,$(BUILD)/hdr_c/%.o,hdr_histogram hdr_histogram_log \
+                                      hdr_encoding hdr_time))
+
+$(BUILD)/hdr_c/%.o: $(HDR_C_DIR)/src/%.c
+	@mkdir -p $(@D)
+	$(CC) -O3 -DNDEBUG -I$(HDR_C_DIR)/include -c $< -o $@
+
+$(BUILD)/hdr_c/given: setup
+	$(call when_changed,echo '$(HDR_C_DIR)')
+
+$(BUILD)/tests/performance/histogram.o: \
+    FLAGS_HERE = $(if $(HDR_C_DIR),-DHAVE_HDR_C -I$(HDR_C_DIR)/include)
+$(BUILD)/tests/performance/histogram.o: $(BUILD)/hdr_c/given
+$(BUILD)/tests/performance/histogram: %: %.o $(HDR_C_OBJECTS) $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) -o $@
+
+$(FUZZ): $(if $(FUZZ_LINK),,$(BUILD)/tests/fuzz/replay.o)
 $(FUZZ): %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) $(FUZZ_LINK) -o $@
+
+$(INTEROP): tests/interop/package.json tests/interop/package-lock.json | setup
+	@mkdir -p build/interop && cp $^ build/interop/
+	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 -include $(OBJECTS:.o=.d) $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
     $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) $(call shared,tests/conformance/test_%.c))

@@ -11,8 +11,10 @@
 #include "harness/environment.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
+#include "harness/latency_log.h"
 #include "harness/load.h"
 #include "harness/load_knobs.h"
+#include "harness/percentile_table.h"
 #include "harness/progress.h"
 #include "harness/record.h"
 #include "harness/units.h"
@@ -40,6 +42,7 @@ static const char help[] =
     "      --no-spin       sleep until a request is due (adds wake-up time to latencies)\n"
     "      --json          one JSON object on stdout (results/README.md has its keys)\n"
     "      --hgrm FILE     response times as HdrHistogram percentile text, in ms\n"
+    "      --hlog FILE     response times as HdrHistogram log, a line a second while it runs\n"
     "  -q, --quiet         no progress\n"
     "\n"
     "Only the host you name is loaded, and only for the time you say.\n"
@@ -47,6 +50,7 @@ static const char help[] =
     "examples:\n"
     "  loopmark load tcp://127.0.0.1:7000 -c 50 -d 10s\n"
     "  loopmark load tcp://127.0.0.1:7000 -c 50 -d 30s --rate 20k --arrivals poisson\n"
+    "  loopmark load tcp://127.0.0.1:7000 --rate 5k --hlog run.hlog; loopmark hist run.hlog\n"
     "  loopmark load unix:/tmp/echo.sock -n 100k --set size_bytes=100KiB --json | jq .response_ns\n"
     "  loopmark load tcp://[::1]:7000 --set idle_connections=900 --pid $(pidof my-server)\n"
     "\n"
@@ -55,8 +59,9 @@ static const char help[] =
 
 struct options {
     struct load_plan plan;
-    const char *url, *hgrm_path;
+    const char *url, *hgrm_path, *hlog_path;
     bool json, quiet;
+    struct latency_log log;
 };
 
 /* Options that are short for a knob. */
@@ -77,6 +82,7 @@ static const struct option long_options[] = {
     {"no-spin", no_argument, NULL, 'N'},
     {"json", no_argument, NULL, 'j'},
     {"hgrm", required_argument, NULL, 'H'},
+    {"hlog", required_argument, NULL, 'L'},
     {"quiet", no_argument, NULL, 'q'},
     {NULL, 0, NULL, 0},
 };
@@ -141,6 +147,9 @@ static int take_option(struct options *options, int option, const char *text, st
         return 0;
     case 'H':
         options->hgrm_path = text;
+        return 0;
+    case 'L':
+        options->hlog_path = text;
         return 0;
     default:
         return set_knob_option(plan, option, text, error);
@@ -216,7 +225,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
 static void show_progress(struct progress *progress, const struct load_plan *plan,
                           const struct load_result *result, uint64_t since_ns) {
     char rate[UNITS_TEXT_BYTES], p50[UNITS_TEXT_BYTES], p99[UNITS_TEXT_BYTES], left[64] = "";
-    uint32_t count = atomic_load(&result->interval_count);
+    uint32_t count = result->interval_count;
     double passed_ns = (double)(clock_now_ns() - since_ns);
     double whole_ns = knob_get(&plan->knobs, "warmup") + knob_get(&plan->knobs, "duration");
     if (plan->requests == 0 && whole_ns > passed_ns)
@@ -263,7 +272,7 @@ static void print_latency(const char *name, const struct histogram *histogram,
         double ns = valid ? (double)histogram_quantile(histogram, quantiles[i]) : NAN;
         printf(" %9s", units_time(ns, text));
     }
-    printf(" %9s\n", units_time((double)histogram->max_ns, text));
+    printf(" %9s\n", units_time((double)histogram->max, text));
 }
 
 static void print_p99_interval(const struct histogram *histogram) {
@@ -321,7 +330,7 @@ static void print_result(const struct load_plan *plan, const struct load_result 
     print_latency("service", &result->service, NULL);
     if (result->open_loop)
         print_latency("lag", &result->lag, NULL);
-    print_p99_interval(result->open_loop ? &result->response : &result->service);
+    print_p99_interval(load_latency(result));
     printf("\n");
     print_cpu(result, validity);
     printf("  %s%s\n", validity->valid ? "valid" : "NOT VALID:", words[validity->bound]);
@@ -332,7 +341,7 @@ static void print_result(const struct load_plan *plan, const struct load_result 
 }
 
 static int write_hgrm(FILE *file, void *data) {
-    return histogram_write_hgrm(data, file, 5, 1e6);
+    return percentile_table_write(data, file, PERCENTILE_TABLE_HGRM, PERCENTILE_TABLE_TICKS, 1e6);
 }
 
 static int write_results(const struct options *options, const struct load_result *result,
@@ -344,10 +353,9 @@ static int write_results(const struct options *options, const struct load_result
         json_decref(record);
     } else
         print_result(&options->plan, result, validity);
-    const struct histogram *latency = result->open_loop ? &result->response : &result->service;
-    return options->hgrm_path
-               ? file_write_whole(options->hgrm_path, write_hgrm, (void *)latency, error)
-               : 0;
+    return options->hgrm_path ? file_write_whole(options->hgrm_path, write_hgrm,
+                                                 (void *)load_latency(result), error)
+                              : 0;
 }
 
 static int exit_code(const struct load_result *result, const struct validity *validity) {
@@ -356,26 +364,66 @@ static int exit_code(const struct load_result *result, const struct validity *va
     return validity->valid ? EXIT_OK : EXIT_NOT_VALID;
 }
 
-static int run(int argc, char **argv, struct error *error) {
-    struct options options;
+/* ---- the log, written while it runs ---------------------------------------------------------- */
+
+static int open_log(struct options *options, struct error *error) {
+    const char *path = options->hlog_path;
+    if (!path)
+        return 0;
+    options->log = latency_log_begin();
+    options->log.stream = fopen(path, "we");
+    if (!options->log.stream)
+        return error_set(error, -errno, "%s: cannot create: %s", path, strerror(errno));
+    options->log.failure = latency_log_write_head(&options->log, options->log.stream);
+    options->plan.on_interval = latency_log_interval;
+    options->plan.on_interval_data = &options->log;
+    return 0;
+}
+
+static int close_log(struct options *options, struct error *error) {
+    struct latency_log *log = &options->log;
+    if (!log->stream)
+        return 0;
+    int failure = log->failure;
+    if (fclose(log->stream) && !failure)
+        failure = -errno;
+    log->stream = NULL;
+    return failure ? error_set(error, failure, "%s: cannot write: %s", options->hlog_path,
+                               strerror(-failure))
+                   : 0;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static int measure(struct options *options, struct error *error) {
     struct validity validity;
     struct load *load;
-    if (read_options(&options, argc, argv, error))
-        return EXIT_USAGE;
-    if (load_start(&options.plan, &load, error))
+    if (load_start(&options->plan, &load, error))
         return EXIT_FAILED;
-    wait_for_end(load, &options);
+    wait_for_end(load, options);
     const struct load_result *result = load_result(load);
     int code;
     if (!result->finished) {
         *error = result->failure;
         code = interrupted ? EXIT_INTERRUPTED : EXIT_FAILED;
     } else {
-        validity_judge(result, &options.plan, 0, false, &validity);
-        code = write_results(&options, result, &validity, error) ? EXIT_FAILED
-                                                                 : exit_code(result, &validity);
+        validity_judge(result, &options->plan, 0, false, &validity);
+        code = write_results(options, result, &validity, error) ? EXIT_FAILED
+                                                                : exit_code(result, &validity);
     }
     load_free(load);
+    return code;
+}
+
+static int run(int argc, char **argv, struct error *error) {
+    struct options options;
+    if (read_options(&options, argc, argv, error))
+        return EXIT_USAGE;
+    if (open_log(&options, error))
+        return EXIT_FAILED;
+    int code = measure(&options, error);
+    if (close_log(&options, error->text[0] ? NULL : error) && code != EXIT_INTERRUPTED)
+        code = EXIT_FAILED;
     return code;
 }
 

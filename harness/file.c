@@ -37,12 +37,24 @@ static void sync_directory_of(const char *path) {
     close(fd);
 }
 
-int file_write_whole(const char *path, int (*write)(FILE *, void *), void *data,
-                     struct error *error) {
-    char temporary[PATH_MAX];
-    int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof temporary)
-        return error_set(error, -ENAMETOOLONG, "%.200s…: name too long", path);
+/* A device or a pipe (/dev/stdout, /dev/full) is written to: there is nothing whole to keep, and
+ * rename would put a file in its place. */
+static int write_through(const char *path, int (*write)(FILE *, void *), void *data,
+                         struct error *error) {
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return error_set(error, -errno, "%s: cannot open: %s", path, strerror(errno));
+    errno = 0;
+    int err = write(file, data);
+    if (err == 0 && (ferror(file) || fflush(file)))
+        err = errno ? -errno : -EIO;
+    if (fclose(file) != 0 && err == 0)
+        err = -errno;
+    return err < 0 ? error_set(error, err, "%s: write failed: %s", path, strerror(-err)) : 0;
+}
+
+static int write_beside(const char *path, const char *temporary, int (*write)(FILE *, void *),
+                        void *data, struct error *error) {
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0)
         return error_set(error, -errno, "%s: cannot create: %s", temporary, strerror(errno));
@@ -69,6 +81,18 @@ int file_write_whole(const char *path, int (*write)(FILE *, void *), void *data,
     }
     sync_directory_of(path);
     return 0;
+}
+
+int file_write_whole(const char *path, int (*write)(FILE *, void *), void *data,
+                     struct error *error) {
+    char temporary[PATH_MAX];
+    struct stat existing;
+    if (stat(path, &existing) == 0 && !S_ISREG(existing.st_mode) && !S_ISDIR(existing.st_mode))
+        return write_through(path, write, data, error);
+    int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
+    if (length < 0 || (size_t)length >= sizeof temporary)
+        return error_set(error, -ENAMETOOLONG, "%.200s…: name too long", path);
+    return write_beside(path, temporary, write, data, error);
 }
 
 static int make_directory(const char *path, struct error *error) {

@@ -12,7 +12,8 @@
 #include "loops/error.h"
 
 /* `write` prints the content and returns 0 or a negative errno, which ends the attempt. On any
- * error the temporary is removed and `error` names the path and what failed. */
+ * error the temporary is removed and `error` names the path and what failed. A device or a pipe is
+ * written to as it is. */
 int file_write_whole(const char *path, int (*write)(FILE *file, void *data), void *data,
                      struct error *error);
 

@@ -176,6 +176,8 @@ static void plan_times(struct thread *thread) {
 static void start_asking(struct thread *thread) {
     struct crew *crew = thread->crew;
     plan_times(thread);
+    if (thread->number == 0)
+        atomic_store(&crew->result->window_opened_ns, thread->window_ns);
     thread->phase = PHASE_WARMUP;
     uint64_t ahead_ns = MARK_AHEAD_MS * NS_PER_MS;
     if (thread->number == 0)
@@ -225,6 +227,7 @@ void *generator_thread(void *data) {
             count_due(thread); /* a walk for Poisson: not while answers are on their way */
             requests_record_leftovers(thread);
         }
+        crew_close_intervals(thread);
     }
     return NULL;
 }

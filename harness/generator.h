@@ -10,7 +10,7 @@
  *   generator.c              a thread's life: phases and the marks on the window's edges
  *   generator_requests.c     which request leaves when and where; answers and their times
  *   generator_connections.c  connecting, connecting again, timeouts, is the server still there
- *   generator_crew.c         hiring threads, intervals over all of them, the common result */
+ *   generator_crew.c         hiring threads, the seconds of each, the common result */
 #ifndef LOOPMARK_GENERATOR_H
 #define LOOPMARK_GENERATOR_H
 
@@ -68,8 +68,10 @@ struct thread {
     uint64_t none_open_since_ns;
     int connect_error; /* of the latest attempt that failed, negative; 0: none has */
 
-    struct recorder response, service, lag, interval;
-    uint64_t interval_start_ns, interval_requests, interval_errors;
+    struct recorder service, lag;  /* open loop */
+    struct interval_ring *latency; /* second by second: response times, or in a closed loop service
+                                    * times; shared with whoever started the load */
+    uint32_t seconds;              /* ended so far */
     uint64_t due_count, sent_count, in_window_outstanding, unsent; /* of the window */
     _Atomic uint64_t answers; /* warm-up included; other threads read it at marks */
     uint64_t answers_in_window, received_bytes;
@@ -82,6 +84,7 @@ struct thread {
 struct crew {
     const struct load_plan *plan;
     struct load_result *result;
+    struct interval_ring *rings; /* one a thread */
     atomic_bool *stopping;
     struct thread *threads;
     uint32_t thread_count, in_flight;
@@ -92,11 +95,7 @@ struct crew {
     pthread_barrier_t barrier;
     uint64_t start_ns;
     atomic_bool failed;
-    pthread_mutex_t lock; /* of failure, and the interval being put together */
-    struct histogram interval;
-    uint64_t interval_requests, interval_errors;
-    uint32_t interval_threads;  /* that have added theirs */
-    uint32_t measuring_threads; /* in their window */
+    pthread_mutex_t lock; /* of failure */
 };
 
 /* ---- generator.c */
@@ -137,6 +136,7 @@ void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count
 void crew_on_interval(struct timer *timer);
 void crew_begin_intervals(struct thread *thread); /* at the window's start */
 void crew_end_intervals(struct thread *thread);   /* at its end: the last one is shorter */
+void crew_close_intervals(struct thread *thread); /* at the drain's end */
 uint64_t crew_answers(const struct crew *crew);
 
 #endif

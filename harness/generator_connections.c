@@ -29,7 +29,7 @@ enum load_error connections_error_kind(int err) {
 
 void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count) {
     thread->errors[kind] += count;
-    thread->interval_errors += count;
+    interval_current(thread->latency)->errors += count;
 }
 
 /* Closes a connection for a reason that is counted here and not again when it has closed. */

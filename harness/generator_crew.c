@@ -14,64 +14,26 @@ uint64_t crew_answers(const struct crew *crew) {
 
 /* ---- one interval a second ------------------------------------------------------------------- */
 
-static void publish_interval(struct crew *crew, uint64_t at_ns, uint64_t length_ns) {
-    struct load_result *result = crew->result;
-    uint32_t index = atomic_load(&result->interval_count);
-    if (index < LOAD_INTERVALS_MOST) {
-        const struct histogram *latency = &crew->interval;
-        result->intervals[index] = (struct load_interval){
-            .at_ns = at_ns,
-            .length_ns = length_ns,
-            .requests = crew->interval_requests,
-            .errors = crew->interval_errors,
-            .p50_ns = histogram_quantile_valid(latency, 0.5) ? histogram_quantile(latency, 0.5) : 0,
-            .p99_ns =
-                histogram_quantile_valid(latency, 0.99) ? histogram_quantile(latency, 0.99) : 0,
-        };
-        atomic_store(&result->interval_count, index + 1);
-    }
-    histogram_reset(&crew->interval);
-    crew->interval_requests = crew->interval_errors = 0;
-    crew->interval_threads = 0;
-}
-
-/* Threads end their intervals within moments of each other; the last one publishes. */
-static void end_interval(struct thread *thread, uint64_t now_ns, bool last) {
-    struct crew *crew = thread->crew;
-    pthread_mutex_lock(&crew->lock);
-    histogram_add_recorder(&crew->interval, &thread->interval);
-    crew->interval_requests += thread->interval_requests;
-    crew->interval_errors += thread->interval_errors;
-    if (++crew->interval_threads >= crew->measuring_threads)
-        publish_interval(crew, now_ns - thread->opened_ns, now_ns - thread->interval_start_ns);
-    crew->measuring_threads -= last;
-    pthread_mutex_unlock(&crew->lock);
-    recorder_reset(&thread->interval);
-    thread->interval_requests = thread->interval_errors = 0;
-    thread->interval_start_ns = now_ns;
-}
-
 void crew_begin_intervals(struct thread *thread) {
-    struct crew *crew = thread->crew;
-    pthread_mutex_lock(&crew->lock);
-    crew->measuring_threads++;
-    pthread_mutex_unlock(&crew->lock);
-    recorder_reset(&thread->interval);
-    thread->interval_requests = thread->interval_errors = 0;
-    thread->interval_start_ns = thread->opened_ns;
+    struct interval_slot *first = interval_current(thread->latency);
+    first->requests = first->errors = 0; /* of the warm-up */
     timer_set(thread->loop, &thread->interval_end, thread->opened_ns + NS_PER_S);
-}
-
-void crew_end_intervals(struct thread *thread) {
-    timer_cancel(thread->loop, &thread->interval_end);
-    end_interval(thread, thread->closed_ns, true);
 }
 
 void crew_on_interval(struct timer *timer) {
     struct thread *thread = CONTAINER_OF(timer, struct thread, interval_end);
     uint64_t due_ns = timer->due_ns;
-    end_interval(thread, clock_now_ns(), false);
+    interval_end(thread->latency, ++thread->seconds, false, clock_now_ns());
     timer_set(thread->loop, timer, due_ns + NS_PER_S);
+}
+
+void crew_end_intervals(struct thread *thread) {
+    timer_cancel(thread->loop, &thread->interval_end);
+    interval_end(thread->latency, ++thread->seconds, false, thread->closed_ns);
+}
+
+void crew_close_intervals(struct thread *thread) {
+    interval_close(thread->latency, ++thread->seconds, true, clock_now_ns());
 }
 
 /* ---- putting the threads together ------------------------------------------------------------ */
@@ -112,9 +74,10 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
         spin_ns = cpu_ns;
     uint64_t starved = thread->after.starved_ns - thread->before.starved_ns;
     const struct rusage *before = &thread->before.kernel, *after = &thread->after.kernel;
-    histogram_add_recorder(&result->response, &thread->response);
-    histogram_add_recorder(&result->service, &thread->service);
-    histogram_add_recorder(&result->lag, &thread->lag);
+    if (result->open_loop) {
+        histogram_add_recorder(&result->service, &thread->service);
+        histogram_add_recorder(&result->lag, &thread->lag);
+    }
     result->window_ns += window_ns / result->threads;
     result->due += thread->due_count;
     result->sent += thread->sent_count;
@@ -145,7 +108,6 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
 
 static void put_together(struct crew *crew) {
     struct load_result *result = crew->result;
-    result->open_loop = crew->open_loop;
     result->threads = crew->thread_count;
     result->slowest_connection = UINT64_MAX;
     for (uint32_t i = 0; i < crew->thread_count; i++)
@@ -174,6 +136,8 @@ static bool hire_thread(struct crew *crew, uint32_t number) {
     uint32_t own_active = share(active, number, crew->thread_count);
     thread->crew = crew;
     thread->number = number;
+    thread->latency = &crew->rings[number];
+    memset(thread->latency->slots, 0, sizeof thread->latency->slots); /* to have its pages */
     thread->slot_count = own_active + share(idle, number, crew->thread_count);
     thread->has_quota = plan->requests > 0;
     thread->quota =
@@ -244,10 +208,10 @@ static void tear_down(struct thread *thread) {
 }
 
 void generator_run(const struct load_plan *plan, struct load_result *result,
-                   atomic_bool *stopping) {
+                   struct interval_ring *rings, atomic_bool *stopping) {
     struct crew *crew = calloc(1, sizeof *crew);
     CHECK(crew);
-    *crew = (struct crew){.plan = plan, .result = result, .stopping = stopping};
+    *crew = (struct crew){.plan = plan, .result = result, .rings = rings, .stopping = stopping};
     if (!prepare(crew)) {
         error_set(&result->failure, -ENOMEM, "out of memory for the generator's threads");
         return; /* the process ends with it */

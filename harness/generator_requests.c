@@ -57,6 +57,13 @@ static uint64_t at_least(uint64_t least_ns, uint64_t time_ns) {
     return time_ns > least_ns ? time_ns : least_ns;
 }
 
+/* In a closed loop they are the same: a request is due when it is sent. */
+static void record_times(struct thread *thread, uint64_t response_ns, uint64_t service_ns) {
+    recorder_add(&interval_current(thread->latency)->latency, response_ns);
+    if (thread->crew->open_loop)
+        recorder_add(&thread->service, service_ns);
+}
+
 /* A request that never was answered still has a time, or a failing server would look fast: at least
  * the timeout, however soon it failed. */
 void requests_record_lost(struct thread *thread, const struct asked *asked, uint64_t now_ns) {
@@ -64,12 +71,8 @@ void requests_record_lost(struct thread *thread, const struct asked *asked, uint
     thread->in_window_outstanding -= asked->in_window;
     if (!belongs_to_window(thread, asked))
         return;
-    uint64_t took_ns = at_least(least_ns, now_ns - asked->sent_ns);
-    recorder_add(&thread->service, took_ns);
-    if (thread->phase == PHASE_WINDOW)
-        recorder_add(&thread->interval, took_ns);
-    if (thread->crew->open_loop)
-        recorder_add(&thread->response, at_least(least_ns, now_ns - asked->intended_ns));
+    record_times(thread, at_least(least_ns, now_ns - asked->intended_ns),
+                 at_least(least_ns, now_ns - asked->sent_ns));
 }
 
 static void record_answer(struct slot *slot, const struct asked *asked, uint64_t now_ns,
@@ -78,19 +81,15 @@ static void record_answer(struct slot *slot, const struct asked *asked, uint64_t
     atomic_store_explicit(&thread->answers, thread->answers + 1, memory_order_relaxed);
     if (asked->in_window)
         thread->in_window_outstanding--;
-    if (thread->phase == PHASE_WINDOW) {
-        recorder_add(&thread->interval, now_ns - asked->intended_ns);
-        thread->interval_requests++;
-    }
+    if (thread->phase == PHASE_WINDOW)
+        interval_current(thread->latency)->requests++;
     if (!belongs_to_window(thread, asked))
         return;
     thread->answers_in_window++;
     slot->answers++;
     thread->received_bytes += bytes;
-    recorder_add(&thread->service, now_ns - asked->sent_ns);
-    if (thread->crew->open_loop)
-        recorder_add(&thread->response, now_ns - asked->intended_ns);
-    else if (thread->has_quota && --thread->quota == 0)
+    record_times(thread, now_ns - asked->intended_ns, now_ns - asked->sent_ns);
+    if (!thread->crew->open_loop && thread->has_quota && --thread->quota == 0)
         generator_begin_drain(thread);
 }
 
@@ -185,6 +184,7 @@ void requests_record_leftovers(struct thread *thread) {
         if (due_ns < thread->window_ns)
             continue;
         thread->unsent++;
-        recorder_add(&thread->response, at_least(thread->crew->timeout_ns, now_ns - due_ns));
+        recorder_add(&interval_current(thread->latency)->latency,
+                     at_least(thread->crew->timeout_ns, now_ns - due_ns));
     }
 }

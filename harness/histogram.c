@@ -1,22 +1,20 @@
-/* histogram.c: merging and asking; recording is inline in the header. */
+/* histogram.c: layouts, merging and asking; recording is inline in the header. */
 #include "harness/histogram.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "harness/statistics.h"
 #include "loops/check.h"
 
-_Static_assert(HISTOGRAM_COUNTERS == 33792, "HdrHistogram's count for 1 to 2^42-1, 3 digits");
-
-void recorder_reset(struct recorder *recorder) {
-    memset(recorder, 0, sizeof *recorder);
-}
-
-void histogram_reset(struct histogram *histogram) {
-    memset(histogram, 0, sizeof *histogram);
-}
+const struct histogram_layout histogram_standard = {.lowest = 1,
+                                                    .highest = RECORDER_HIGHEST,
+                                                    .digits = RECORDER_DIGITS,
+                                                    .half_magnitude = RECORDER_HALF_MAGNITUDE,
+                                                    .buckets = RECORDER_BUCKETS,
+                                                    .counters = RECORDER_COUNTERS};
 
 static uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
@@ -26,69 +24,218 @@ static uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+/* ---- layouts --------------------------------------------------------------------------------- */
+
+static uint32_t log2_of(uint64_t value) {
+    return 63 - (uint32_t)__builtin_clzll(value);
+}
+
+/* Steps of one must be told apart up to 2 * 10^digits: so many sub-buckets, as a power of two. */
+static uint32_t half_magnitude_of(uint32_t digits) {
+    uint64_t exact_up_to = 2;
+    for (uint32_t i = 0; i < digits; i++)
+        exact_up_to *= 10;
+    return log2_of(exact_up_to - 1);
+}
+
+/* Each bucket reaches twice as far as the one before. */
+static uint32_t buckets_of(uint32_t first_magnitude, uint64_t highest) {
+    uint32_t highest_magnitude = log2_of(highest);
+    return highest_magnitude < first_magnitude ? 1 : highest_magnitude - first_magnitude + 2;
+}
+
+int histogram_layout_init(struct histogram_layout *layout, uint64_t lowest, uint64_t highest,
+                          uint32_t digits) {
+    if (lowest < 1 || lowest > INT64_MAX / 2 || highest > INT64_MAX || highest < 2 * lowest ||
+        digits < 1 || digits > 5)
+        return -EINVAL;
+    uint32_t unit = log2_of(lowest), half = half_magnitude_of(digits);
+    if (half + 1 + unit > 62)
+        return -EINVAL;
+    uint32_t buckets = buckets_of(half + 1 + unit, highest);
+    if ((uint64_t)(buckets + 1) << half > HISTOGRAM_COUNTERS_MOST)
+        return -EINVAL;
+    *layout = (struct histogram_layout){.lowest = lowest,
+                                        .highest = highest,
+                                        .digits = digits,
+                                        .unit_magnitude = unit,
+                                        .half_magnitude = half,
+                                        .buckets = buckets,
+                                        .counters = (buckets + 1) << half};
+    return 0;
+}
+
+bool histogram_layout_equal(const struct histogram_layout *a, const struct histogram_layout *b) {
+    return a->lowest == b->lowest && a->highest == b->highest && a->digits == b->digits;
+}
+
+uint32_t histogram_index(const struct histogram_layout *layout, uint64_t value) {
+    uint32_t first_magnitude = layout->half_magnitude + 1 + layout->unit_magnitude;
+    uint64_t at_least = (UINT64_C(1) << first_magnitude) - 1; /* the first bucket has them all */
+    uint32_t bucket = log2_of(value | at_least) + 1 - first_magnitude;
+    if (bucket >= layout->buckets)
+        return layout->counters - 1;
+    return (bucket << layout->half_magnitude) +
+           (uint32_t)(value >> (bucket + layout->unit_magnitude));
+}
+
+/* The inverse of histogram_index: only the first bucket uses its lower half. */
+static uint32_t bucket_of(const struct histogram_layout *layout, uint32_t index) {
+    uint32_t half = index >> layout->half_magnitude;
+    return half > 0 ? half - 1 : 0;
+}
+
+static uint64_t width_of(const struct histogram_layout *layout, uint32_t index) {
+    return UINT64_C(1) << (bucket_of(layout, index) + layout->unit_magnitude);
+}
+
+uint64_t histogram_lowest_equivalent(const struct histogram_layout *layout, uint32_t index) {
+    CHECK(index < layout->counters);
+    uint32_t bucket = bucket_of(layout, index);
+    return (uint64_t)(index - (bucket << layout->half_magnitude)) * width_of(layout, index);
+}
+
+uint64_t histogram_highest_equivalent(const struct histogram_layout *layout, uint32_t index) {
+    return histogram_lowest_equivalent(layout, index) + width_of(layout, index) - 1;
+}
+
+static double middle_of(const struct histogram_layout *layout, uint32_t index) {
+    return (double)(histogram_lowest_equivalent(layout, index) + width_of(layout, index) / 2);
+}
+
+/* ---- recording and merging ------------------------------------------------------------------- */
+
+void recorder_reset(struct recorder *recorder) {
+    memset(recorder, 0, sizeof *recorder);
+}
+
+int histogram_open(struct histogram *histogram, const struct histogram_layout *layout) {
+    uint64_t *counts = calloc(layout->counters, sizeof *counts);
+    if (!counts)
+        return -ENOMEM;
+    histogram_open_in(histogram, layout, counts);
+    return 0;
+}
+
+void histogram_close(struct histogram *histogram) {
+    free(histogram->counts);
+    *histogram = (struct histogram){.counts = NULL};
+}
+
+void histogram_open_in(struct histogram *histogram, const struct histogram_layout *layout,
+                       uint64_t *counts) {
+    *histogram = (struct histogram){.layout = *layout, .counts = counts};
+}
+
+void histogram_reset(struct histogram *histogram) {
+    memset(histogram->counts, 0, histogram->layout.counters * sizeof *histogram->counts);
+    histogram->total = histogram->over = histogram->max = 0;
+}
+
+static bool room_for(const struct histogram *histogram, uint64_t count) {
+    return count <= INT64_MAX - histogram->total;
+}
+
+int histogram_record(struct histogram *histogram, uint64_t value, uint64_t count) {
+    const struct histogram_layout *layout = &histogram->layout;
+    if (!room_for(histogram, count))
+        return -EOVERFLOW;
+    if (count == 0)
+        return 0;
+    histogram->counts[histogram_index(layout, value)] += count;
+    histogram->total += count;
+    if (value > histogram_highest_equivalent(layout, layout->counters - 1))
+        histogram->over += count;
+    histogram->max = larger(histogram->max, value);
+    return 0;
+}
+
 void histogram_add_recorder(struct histogram *into, const struct recorder *from) {
-    for (uint32_t i = 0; i < HISTOGRAM_COUNTERS; i++) {
+    CHECK(histogram_layout_equal(&into->layout, &histogram_standard));
+    for (uint32_t i = 0; i < RECORDER_COUNTERS; i++) {
         into->counts[i] += from->counts[i];
         into->total += from->counts[i];
     }
     into->over += from->over;
-    into->max_ns = larger(into->max_ns, from->max_ns);
+    into->max = larger(into->max, from->max_ns);
 }
 
-void histogram_merge(struct histogram *into, const struct histogram *from) {
-    for (uint32_t i = 0; i < HISTOGRAM_COUNTERS; i++)
-        into->counts[i] += from->counts[i];
+static void merge_by_value(struct histogram *into, const struct histogram *from) {
+    uint64_t in_range = from->total - from->over, seen = 0;
+    for (uint32_t i = 0; seen < in_range; i++) {
+        uint64_t count = smaller(from->counts[i], in_range - seen);
+        uint64_t value = histogram_highest_equivalent(&from->layout, i);
+        CHECK(histogram_record(into, smaller(value, from->max), count) == 0);
+        seen += count;
+    }
+    CHECK(histogram_record(into, from->max, from->over) == 0);
+}
+
+int histogram_merge(struct histogram *into, const struct histogram *from) {
+    if (!room_for(into, from->total))
+        return -EOVERFLOW;
+    if (from->total == 0)
+        return 0;
+    if (!histogram_layout_equal(&into->layout, &from->layout)) {
+        merge_by_value(into, from);
+        return 0;
+    }
+    for (uint32_t i = 0; i < into->layout.counters; i++)
+        if (from->counts[i] > 0) /* or every page of `into` would be taken */
+            into->counts[i] += from->counts[i];
     into->total += from->total;
     into->over += from->over;
-    into->max_ns = larger(into->max_ns, from->max_ns);
+    into->max = larger(into->max, from->max);
+    return 0;
 }
 
-/* The inverse of histogram_index: only the first bucket uses its lower half. */
-static uint32_t bucket_of(uint32_t index) {
-    uint32_t half = index >> HISTOGRAM_HALF_MAGNITUDE;
-    return half > 0 ? half - 1 : 0;
+bool histogram_equal(const struct histogram *a, const struct histogram *b) {
+    return histogram_layout_equal(&a->layout, &b->layout) && a->total == b->total &&
+           a->over == b->over && a->max == b->max &&
+           memcmp(a->counts, b->counts, a->layout.counters * sizeof *a->counts) == 0;
 }
 
-uint64_t histogram_lowest_equivalent(uint32_t index) {
-    CHECK(index < HISTOGRAM_COUNTERS);
-    uint32_t bucket = bucket_of(index);
-    return (uint64_t)(index - (bucket << HISTOGRAM_HALF_MAGNITUDE)) << bucket;
-}
-
-uint64_t histogram_highest_equivalent(uint32_t index) {
-    return histogram_lowest_equivalent(index) + (UINT64_C(1) << bucket_of(index)) - 1;
-}
-
-static double middle_of(uint32_t index) {
-    uint32_t bucket = bucket_of(index);
-    uint64_t half_width = (UINT64_C(1) << bucket) / 2;
-    return (double)(histogram_lowest_equivalent(index) + half_width);
-}
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 /* The double nearest to a decimal such as 0.999 may lie above it, and its product with the total
  * then above the whole number that is meant. The double before it never does. */
 static uint64_t rank_of(uint64_t total, double q) {
     CHECK(q >= 0 && q <= 1);
+    if (q == 1)
+        return total;
     double rank = ceil(nextafter(q, 0) * (double)total);
     return rank < 1 ? 1 : smaller((uint64_t)rank, total);
 }
 
+/* Layouts have a multiple of this many counters. */
+enum { STRIDE = 16 };
+
+static uint64_t sum_of(const uint64_t counts[STRIDE]) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < STRIDE; i++)
+        sum += counts[i];
+    return sum;
+}
+
 static uint32_t index_at_rank(const struct histogram *histogram, uint64_t rank) {
-    uint64_t seen = 0;
-    for (uint32_t i = 0; i < HISTOGRAM_COUNTERS; i++) {
-        seen += histogram->counts[i];
-        if (seen >= rank)
-            return i;
+    CHECK(rank <= histogram->total);
+    uint64_t seen = 0, sum;
+    uint32_t i = 0;
+    while (seen + (sum = sum_of(histogram->counts + i)) < rank) {
+        seen += sum;
+        i += STRIDE;
     }
-    CHECK(!"the counters hold at least `rank` samples");
-    return 0;
+    while ((seen += histogram->counts[i]) < rank)
+        i++;
+    return i;
 }
 
 static uint64_t upper_value_at_rank(const struct histogram *histogram, uint64_t rank) {
     if (rank > histogram->total - histogram->over)
-        return histogram->max_ns;
-    uint64_t highest = histogram_highest_equivalent(index_at_rank(histogram, rank));
-    return smaller(highest, histogram->max_ns);
+        return histogram->max;
+    uint64_t highest =
+        histogram_highest_equivalent(&histogram->layout, index_at_rank(histogram, rank));
+    return smaller(highest, histogram->max);
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, double q) {
@@ -117,11 +264,24 @@ static double binomial_weight_above(uint64_t trials, double odds, uint64_t k) {
     return sum;
 }
 
+/* The same as below for more trials than can be summed up: the normal approximation with Cornish
+ * and Fisher's correction (1938) for skewness, off by one rank at most. */
+static uint64_t binomial_upper_rank_approximately(uint64_t trials, double odds, double tail) {
+    double success = odds / (1 + odds);
+    double mean = (double)trials * success, deviation = sqrt(mean * (1 - success));
+    double z = -normal_quantile(tail), skewness = (1 - 2 * success) / deviation;
+    double rank = ceil(mean + deviation * (z + skewness * (z * z - 1) / 6) - 0.5) + 1;
+    return rank < (double)trials ? (uint64_t)rank : trials;
+}
+
 /* The least u with P(X >= u) <= tail, for X binomial with these odds of success; trials + 1 if
  * only an impossible u will do. Probabilities are relative to that of the mode and normalised by
  * their own sum, so nothing underflows and nothing is approximated, for 20 standard deviations
  * of steps. */
 static uint64_t binomial_upper_rank(uint64_t trials, double odds, uint64_t mode, double tail) {
+    const double summed_variance_most = 1e9;
+    if ((double)trials * odds / ((1 + odds) * (1 + odds)) > summed_variance_most)
+        return binomial_upper_rank_approximately(trials, odds, tail);
     double above = binomial_weight_above(trials, odds, mode);
     double below = binomial_weight_above(trials, 1 / odds, trials - mode);
     double allowed = tail * (below + 1 + above);
@@ -138,7 +298,7 @@ static uint64_t binomial_upper_rank(uint64_t trials, double odds, uint64_t mode,
 /* X, the number of samples up to the true quantile, is binomial with probability q. The sample
  * of rank l exceeds the quantile when X < l, that of rank u does not exceed it when X >= u. */
 bool histogram_quantile_interval(const struct histogram *histogram, double q, double confidence,
-                                 uint64_t *low_ns, uint64_t *high_ns) {
+                                 uint64_t *low, uint64_t *high) {
     CHECK(q >= 0 && q <= 1 && confidence >= 0.5 && confidence < 1);
     uint64_t total = histogram->total;
     if (total == 0 || q == 0 || q == 1)
@@ -149,102 +309,44 @@ bool histogram_quantile_interval(const struct histogram *histogram, double q, do
     uint64_t lower = total + 1 - binomial_upper_rank(total, 1 / odds, total - mode, tail);
     if (lower == 0 || upper > total)
         return false;
-    *low_ns = histogram_lowest_equivalent(index_at_rank(histogram, lower));
-    *high_ns = upper_value_at_rank(histogram, upper);
+    *low = histogram_lowest_equivalent(&histogram->layout, index_at_rank(histogram, lower));
+    *high = upper_value_at_rank(histogram, upper);
     return true;
 }
 
 uint64_t histogram_min(const struct histogram *histogram) {
-    return histogram->total > 0 ? histogram_lowest_equivalent(index_at_rank(histogram, 1)) : 0;
+    return histogram->total > 0
+               ? histogram_lowest_equivalent(&histogram->layout, index_at_rank(histogram, 1))
+               : 0;
 }
 
 double histogram_mean(const struct histogram *histogram) {
     double sum = 0;
-    for (uint32_t i = 0; i < HISTOGRAM_COUNTERS; i++)
-        sum += middle_of(i) * (double)histogram->counts[i];
+    for (uint32_t i = 0; i < histogram->layout.counters; i++)
+        if (histogram->counts[i] > 0)
+            sum += middle_of(&histogram->layout, i) * (double)histogram->counts[i];
     return histogram->total > 0 ? sum / (double)histogram->total : 0;
 }
 
 double histogram_stddev(const struct histogram *histogram) {
     double mean = histogram_mean(histogram), squares = 0;
-    for (uint32_t i = 0; i < HISTOGRAM_COUNTERS; i++) {
-        double deviation = middle_of(i) - mean;
+    for (uint32_t i = 0; i < histogram->layout.counters; i++) {
+        if (histogram->counts[i] == 0)
+            continue;
+        double deviation = middle_of(&histogram->layout, i) - mean;
         squares += deviation * deviation * (double)histogram->counts[i];
     }
     return histogram->total > 0 ? sqrt(squares / (double)histogram->total) : 0;
 }
 
-uint64_t histogram_count_above(const struct histogram *histogram, uint64_t value_ns) {
-    if (value_ns >= histogram->max_ns)
+uint64_t histogram_count_above(const struct histogram *histogram, uint64_t value) {
+    if (value >= histogram->max)
         return 0;
-    uint32_t index = histogram_index(value_ns);
-    if (index == HISTOGRAM_COUNTERS - 1)
+    uint32_t index = histogram_index(&histogram->layout, value);
+    if (index == histogram->layout.counters - 1)
         return histogram->over;
     uint64_t above = 0;
-    for (uint32_t i = index + 1; i < HISTOGRAM_COUNTERS; i++)
+    for (uint32_t i = index + 1; i < histogram->layout.counters; i++)
         above += histogram->counts[i];
     return above;
-}
-
-/* Java rounds the decimal half up, printf the binary fraction: 1.0005 becomes 1.001 and 1.000. */
-static double half_up(double value, double scale) {
-    return floor(value * scale + 0.5) / scale;
-}
-
-static void write_row(FILE *stream, double value, double percentile, uint64_t seen) {
-    double level = percentile / 100;
-    fprintf(stream, "%12.3f %2.12f %10" PRIu64, half_up(value, 1e3), half_up(level, 1e12), seen);
-    if (level < 1)
-        fprintf(stream, " %14.2f", half_up(1 / (1 - level), 1e2));
-    fputc('\n', stream);
-}
-
-/* The percentile of tick number `tick`. Counting ticks cannot drift, and never divides by the
- * distance left to 100, which in the end is too small for a double. */
-static double hgrm_percentile(uint64_t tick, int ticks_per_half) {
-    uint64_t ticks = (uint64_t)ticks_per_half;
-    int halvings = (int)(tick / ticks);
-    double within = 100.0 / (double)ticks * (double)(tick % ticks);
-    return 100 - ldexp(100, -halvings) + ldexp(within, -halvings - 1);
-}
-
-static void write_rows(const struct histogram *histogram, FILE *stream, int ticks_per_half,
-                       double unit) {
-    uint64_t seen = 0, tick = 0;
-    double value = 0;
-    for (uint32_t i = 0; seen < histogram->total; i++) {
-        if (histogram->counts[i] == 0)
-            continue;
-        seen += histogram->counts[i];
-        value = (double)histogram_highest_equivalent(i) / unit;
-        double reached = 100.0 * (double)seen / (double)histogram->total;
-        while (reached >= hgrm_percentile(tick, ticks_per_half)) {
-            write_row(stream, value, hgrm_percentile(tick++, ticks_per_half), seen);
-            if (seen == histogram->total)
-                break;
-        }
-    }
-    if (histogram->total > 0)
-        write_row(stream, value, 100, seen);
-}
-
-int histogram_write_hgrm(const struct histogram *histogram, FILE *stream, int ticks_per_half,
-                         double unit) {
-    CHECK(ticks_per_half > 0 && unit > 0);
-    uint32_t top = histogram->total > 0 ? index_at_rank(histogram, histogram->total) : 0;
-    double max = (double)histogram_highest_equivalent(top) / unit;
-    double mean = histogram_mean(histogram) / unit, stddev = histogram_stddev(histogram) / unit;
-
-    fprintf(stream, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount",
-            "1/(1-Percentile)");
-    write_rows(histogram, stream, ticks_per_half, unit);
-    fprintf(stream, "#[Mean    = %12.3f, StdDeviation   = %12.3f]\n", half_up(mean, 1e3),
-            half_up(stddev, 1e3));
-    fprintf(stream, "#[Max     = %12.3f, Total count    = %12" PRIu64 "]\n", half_up(max, 1e3),
-            histogram->total);
-    fprintf(stream, "#[Buckets = %12d, SubBuckets     = %12d]\n", HISTOGRAM_BUCKETS,
-            HISTOGRAM_SUB_BUCKETS);
-    if (fflush(stream) != 0)
-        return -errno;
-    return ferror(stream) ? -EIO : 0;
 }

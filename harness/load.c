@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harness/limits.h"
+#include "loops/check.h"
 
 const char *const load_error_names[LOAD_ERRORS] = {
     [LOAD_CONNECT] = "connect", [LOAD_CONNECT_TIMEOUT] = "connect_timeout",
@@ -21,13 +22,21 @@ const char *const load_error_names[LOAD_ERRORS] = {
     [LOAD_OTHER] = "other",
 };
 
+enum { HISTOGRAMS = 3 };
+
 struct shared {
     struct load_result result;
     atomic_bool stopping;
+    uint64_t counts[HISTOGRAMS][RECORDER_COUNTERS]; /* of the result's histograms */
+    struct interval_ring rings[];                   /* one a thread */
 };
 
 struct load {
     struct shared *shared;
+    size_t shared_bytes;
+    struct interval_reader intervals;
+    void (*on_interval)(void *data, const struct latency_interval *interval);
+    void *on_interval_data;
     pid_t pid;
     int pid_fd;
     bool ended;
@@ -46,24 +55,52 @@ static void generator_process(const struct load_plan *plan, struct shared *share
     }
     prctl(PR_SET_TIMERSLACK, 1ul); /* threads inherit it */
     limits_raise_open_files();
-    generator_run(plan, &shared->result, &shared->stopping);
+    generator_run(plan, &shared->result, shared->rings, &shared->stopping);
     _exit(0);
 }
 
-int load_start(const struct load_plan *plan, struct load **out, struct error *error) {
-    struct load *load = calloc(1, sizeof *load);
+/* The histograms' counters have the same address in both processes. */
+static struct shared *share(uint32_t threads, size_t *bytes) {
+    *bytes = sizeof(struct shared) + threads * sizeof(struct interval_ring);
     struct shared *shared =
-        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pid_t parent = getpid();
-    if (!load || shared == MAP_FAILED) {
-        free(load);
-        return error_set(error, -ENOMEM, "out of memory for a load");
+        mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return NULL;
+    struct load_result *result = &shared->result;
+    struct histogram *histograms[HISTOGRAMS] = {&result->response, &result->service, &result->lag};
+    for (size_t i = 0; i < HISTOGRAMS; i++)
+        histogram_open_in(histograms[i], &histogram_standard, shared->counts[i]);
+    return shared;
+}
+
+static struct load *prepare(const struct load_plan *plan) {
+    struct load *load = calloc(1, sizeof *load);
+    if (!load)
+        return NULL;
+    uint32_t threads = (uint32_t)knob_get(&plan->knobs, "threads");
+    load->on_interval = plan->on_interval;
+    load->on_interval_data = plan->on_interval_data;
+    load->pid_fd = -1;
+    load->shared = share(threads, &load->shared_bytes);
+    if (load->shared && interval_reader_open(&load->intervals, load->shared->rings, threads) == 0) {
+        load->shared->result.open_loop = knob_get(&plan->knobs, "rate") > 0;
+        return load;
     }
-    load->shared = shared;
+    if (load->shared)
+        munmap(load->shared, load->shared_bytes);
+    free(load);
+    return NULL;
+}
+
+int load_start(const struct load_plan *plan, struct load **out, struct error *error) {
+    struct load *load = prepare(plan);
+    pid_t parent = getpid();
+    if (!load)
+        return error_set(error, -ENOMEM, "out of memory for a load");
     fflush(NULL); /* or the child might write our buffers again */
     load->pid = fork();
     if (load->pid == 0)
-        generator_process(plan, shared, parent);
+        generator_process(plan, load->shared, parent);
     load->pid_fd = load->pid > 0 ? (int)syscall(SYS_pidfd_open, load->pid, 0) : -1;
     if (load->pid_fd < 0) {
         int failure = error_set(error, -errno, "cannot start the generator: %s", strerror(errno));
@@ -78,21 +115,57 @@ const struct load_result *load_result(const struct load *load) {
     return &load->shared->result;
 }
 
+const struct histogram *load_latency(const struct load_result *result) {
+    return result->open_loop ? &result->response : &result->service;
+}
+
+static void keep_interval(struct load_result *result, const struct latency_interval *interval) {
+    const struct histogram *latency = &interval->latency;
+    if (interval->late || result->interval_count == LOAD_INTERVALS_MOST)
+        return;
+    result->intervals[result->interval_count++] = (struct load_interval){
+        .at_ns = interval->ended_ns - result->window_opened_ns,
+        .length_ns = interval->ended_ns - interval->began_ns,
+        .requests = interval->requests,
+        .errors = interval->errors,
+        .p50_ns = histogram_quantile_valid(latency, 0.5) ? histogram_quantile(latency, 0.5) : 0,
+        .p99_ns = histogram_quantile_valid(latency, 0.99) ? histogram_quantile(latency, 0.99) : 0,
+    };
+}
+
+static void fetch_intervals(struct load *load) {
+    struct load_result *result = &load->shared->result;
+    struct histogram *latency = (struct histogram *)load_latency(result);
+    const struct latency_interval *interval;
+    while ((interval = interval_read(&load->intervals, result->window_opened_ns))) {
+        CHECK(histogram_merge(latency, &interval->latency) == 0);
+        keep_interval(result, interval);
+        if (load->on_interval && (!interval->late || interval->latency.total > 0))
+            load->on_interval(load->on_interval_data, interval);
+    }
+}
+
+/* Why there is no result, if the process could not say so itself. */
+static void keep_end(struct load_result *result, int status) {
+    if (!result->finished && result->failure.text[0] == '\0')
+        error_set(&result->failure, -EIO, "the generator's process ended by %s %d",
+                  WIFSIGNALED(status) ? "signal" : "exit code",
+                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 bool load_wait(struct load *load, int timeout_ms) {
     struct pollfd ended = {.fd = load->pid_fd, .events = POLLIN};
     int status;
     if (load->ended)
         return true;
-    if (poll(&ended, 1, timeout_ms) <= 0)
+    bool over = poll(&ended, 1, timeout_ms) > 0;
+    fetch_intervals(load);
+    if (!over)
         return false;
     if (waitpid(load->pid, &status, 0) != load->pid)
         status = 0;
     load->ended = true;
-    struct load_result *result = &load->shared->result;
-    if (!result->finished && result->failure.text[0] == '\0')
-        error_set(&result->failure, -EIO, "the generator's process ended by %s %d",
-                  WIFSIGNALED(status) ? "signal" : "exit code",
-                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    keep_end(&load->shared->result, status);
     return true;
 }
 
@@ -107,6 +180,7 @@ void load_free(struct load *load) {
     }
     if (load->pid_fd >= 0)
         close(load->pid_fd);
-    munmap(load->shared, sizeof *load->shared);
+    interval_reader_close(&load->intervals);
+    munmap(load->shared, load->shared_bytes);
     free(load);
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "harness/histogram.h"
+#include "harness/interval.h"
 #include "harness/schedule.h"
 #include "harness/usage.h"
 #include "loops/endpoint.h"
@@ -32,6 +32,10 @@ struct load_plan {
         watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
     pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
     int control_fd;   /* of our own server, for its counters (control.h); -1: none */
+    /* Told of each interval, in load_wait; may be null. The last one can be `late`: answers that
+     * came after the window, to requests that were due in it. */
+    void (*on_interval)(void *data, const struct latency_interval *interval);
+    void *on_interval_data;
 };
 
 enum load_error {
@@ -82,7 +86,7 @@ struct load_result {
     uint64_t requests;  /* answered, of the window */
     uint64_t errors[LOAD_ERRORS]; /* warm-up included */
     uint64_t received_bytes;
-    struct histogram response, service, lag; /* closed loop: only service */
+    struct histogram response, service, lag; /* closed loop: only service; load_latency */
     uint32_t connections, threads;
     uint64_t slowest_connection, fastest_connection; /* answers in the window of one connection */
     uint64_t answers;         /* that came within the window, whenever they were asked for */
@@ -97,9 +101,11 @@ struct load_result {
     bool host_known;
     struct socket_options socket; /* as read back from one connection */
     bool socket_known;
+    _Atomic uint32_t connected;        /* so far, for the progress display */
+    _Atomic uint64_t window_opened_ns; /* CLOCK_MONOTONIC; 0: not yet */
+    /* Filled by load_wait while the load runs. */
     struct load_interval intervals[LOAD_INTERVALS_MOST];
-    _Atomic uint32_t interval_count; /* grows while the load runs */
-    _Atomic uint32_t connected;      /* so far, for the progress display */
+    uint32_t interval_count;
 };
 
 struct load; /* a load under way */
@@ -107,18 +113,23 @@ struct load; /* a load under way */
 /* Starts the generator's process. The result can be looked at (intervals) while it runs. */
 int load_start(const struct load_plan *plan, struct load **load, struct error *error);
 const struct load_result *load_result(const struct load *load);
-/* Waits at most timeout_ms (negative: until the end) and says if the load has ended. */
+/* Waits at most timeout_ms (negative: until the end) and says if the load has ended. To be called
+ * at least every few seconds: it fetches the intervals, which get longer if they are not. */
 bool load_wait(struct load *load, int timeout_ms);
 /* Asks it to end now and report what it has; it ends within about half a second. */
 void load_stop(struct load *load);
 /* Kills it if it still runs, and frees everything, the result too. */
 void load_free(struct load *load);
 
+/* The times that a load is judged by: response times, in a closed loop service times. */
+const struct histogram *load_latency(const struct load_result *result);
+
 /* ---- for load.c and generator.c ----------------------------------------------------------------
  */
 
-/* In the generator's process: runs all threads to the end and fills `result`. `stopping` is set by
- * load_stop. */
-void generator_run(const struct load_plan *plan, struct load_result *result, atomic_bool *stopping);
+/* In the generator's process: runs all threads to the end and fills `result`, but for the times
+ * that go through the rings, one a thread. `stopping` is set by load_stop. */
+void generator_run(const struct load_plan *plan, struct load_result *result,
+                   struct interval_ring *rings, atomic_bool *stopping);
 
 #endif

@@ -10,7 +10,8 @@
 #include "loops/check.h"
 
 static const struct command *const commands[] = {
-    &command_run, &command_load, &command_serve, &command_list, &command_report, &command_plot,
+    &command_run,    &command_load, &command_serve, &command_hist,
+    &command_report, &command_plot, &command_list,
 };
 
 static const char head[] = "loopmark: does an event-loop tuning claim hold on this machine?\n"
@@ -25,6 +26,7 @@ static const char tail[] =
     "  loopmark run loop-echo                        one experiment: table, plots, verdicts\n"
     "  loopmark serve --loop epoll --workload echo --listen 127.0.0.1:7000\n"
     "  loopmark load tcp://127.0.0.1:7000 -c 50 -d 10s --rate 20000\n"
+    "  loopmark hist results/latest/latency/*.hlog --by file\n"
     "  loopmark list\n"
     "\n"
     "`loopmark COMMAND --help` tells more. Results go to stdout, progress to stderr.\n"

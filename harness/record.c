@@ -39,7 +39,7 @@ static json_t *latency(const struct histogram *histogram, const struct load_resu
             json_object_set_new(intervals, quantiles[i].name,
                                 json_pack("[I,I]", (json_int_t)low, (json_int_t)high));
     }
-    json_object_set_new(object, "max", count(histogram->max_ns));
+    json_object_set_new(object, "max", count(histogram->max));
     json_object_set_new(object, "count", count(histogram->total));
     json_object_set_new(object, "intervals", intervals);
     return object;
@@ -54,8 +54,7 @@ static json_t *errors(const struct load_result *result) {
 
 static json_t *second_by_second(const struct load_result *result) {
     json_t *list = json_array();
-    uint32_t intervals = atomic_load(&result->interval_count);
-    for (uint32_t i = 0; i < intervals; i++) {
+    for (uint32_t i = 0; i < result->interval_count; i++) {
         const struct load_interval *interval = &result->intervals[i];
         json_t *object = json_object();
         json_object_set_new(object, "at_ns", count(interval->at_ns));

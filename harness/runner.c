@@ -11,8 +11,10 @@
 #include "harness/build_info.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
+#include "harness/latency_log.h"
 #include "harness/limits.h"
 #include "harness/load.h"
+#include "harness/percentile_table.h"
 #include "harness/progress.h"
 #include "harness/random.h"
 #include "harness/record.h"
@@ -24,15 +26,15 @@
 const char *const scope_names[] = {
     [SCOPE_FULL] = "full", [SCOPE_HEADLINE] = "headline", [SCOPE_SMOKE] = "smoke"};
 
-enum { FAILURES_MOST = 2, RETRY_SHARE = 8, HGRM_TICKS = 5, PATH_BYTES = 1024 };
+enum { FAILURES_MOST = 2, RETRY_SHARE = 8, PATH_BYTES = 1024, TAG_BYTES = 128 };
 #define SMOKE_WARMUP_NS (100.0 * NS_PER_MS)
 #define SMOKE_DURATION_NS (300.0 * NS_PER_MS)
 #define OVERHEAD_NS (150.0 * NS_PER_MS) /* starting and stopping a server, until it is measured */
 
 /* What a contender has come to in one cell. */
 struct row {
-    struct histogram *latency; /* of its valid repetitions; null until there is one */
-    unsigned failures;         /* in a row; after FAILURES_MOST it is not tried again */
+    struct histogram latency; /* of its valid repetitions; closed until there is one */
+    unsigned failures;        /* in a row; after FAILURES_MOST it is not tried again */
     bool skipped;
 };
 
@@ -41,7 +43,10 @@ struct run {
     struct run_outcome *outcome;
     struct progress progress;
     struct random order;
-    json_t *record, *repetitions, *latency;
+    json_t *record, *repetitions, *latency, *logs;
+    struct latency_log log; /* all logs of the run begin with it */
+    int log_failure;        /* a log could not be written: the run ends */
+    struct error log_error;
     uint64_t started_ns;
     unsigned done, planned;
     unsigned retries; /* left, of repetitions that the machine spoilt */
@@ -165,6 +170,7 @@ static json_t *start_record(const struct run_plan *plan) {
     json_object_set_new(record, "experiments", json_array());
     json_object_set_new(record, "repetitions", json_array());
     json_object_set_new(record, "latency", json_array());
+    json_object_set_new(record, "logs", json_array());
     return record;
 }
 
@@ -269,6 +275,10 @@ struct trial {
     struct load_plan load_plan;
     struct server_process server;
     struct validity validity;
+    struct latency_log log; /* of this repetition, into lines */
+    char tag[TAG_BYTES];
+    char *lines;
+    size_t lines_size;
 };
 
 static const struct contender *contender_of(const struct trial *trial) {
@@ -304,6 +314,66 @@ static void plan_load(struct trial *trial) {
     CPU_OR(&trial->load_plan.watched_cpus, &plan->cpus.server, &plan->cpus.generator);
 }
 
+/* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
+static void latency_file(const struct campaign *campaign, size_t cell, size_t contender,
+                         const char *ending, char name[PATH_BYTES / 2]) {
+    const struct experiment *experiment = campaign->experiment;
+    snprintf(name, PATH_BYTES / 2, "latency/%s.%.200s.%s.%s", experiment->name,
+             campaign->cells[cell].label, experiment->contenders[contender].name, ending);
+    for (char *at = name; *at; at++)
+        if (*at == ' ')
+            *at = '_';
+}
+
+/* Into memory until it is known whether the repetition is valid. */
+static void open_log(struct trial *trial) {
+    trial->log = trial->campaign->run->log;
+    snprintf(trial->tag, sizeof trial->tag, "%s/%u", contender_of(trial)->name, trial->block + 1);
+    trial->log.tag = trial->tag;
+    trial->log.stream = open_memstream(&trial->lines, &trial->lines_size);
+    CHECK(trial->log.stream);
+    trial->load_plan.on_interval = latency_log_interval;
+    trial->load_plan.on_interval_data = &trial->log;
+}
+
+static void list_log(const struct trial *trial, const char *name) {
+    const struct campaign *campaign = trial->campaign;
+    json_t *logs = campaign->run->logs, *log;
+    size_t i;
+    json_array_foreach(logs, i, log) {
+        if (strcmp(json_string_value(json_object_get(log, "file")), name) == 0)
+            return;
+    }
+    json_array_append_new(
+        logs, json_pack("{s:s, s:s, s:s, s:b, s:s}", "experiment", campaign->experiment->name,
+                        "cell", campaign->cells[trial->cell].label, "server_name",
+                        contender_of(trial)->name, "valid", trial->validity.valid, "file", name));
+}
+
+/* One file for the valid repetitions of a row, one for the others. */
+static int keep_log(struct trial *trial, struct error *error) {
+    const struct campaign *campaign = trial->campaign;
+    char name[PATH_BYTES / 2], path[PATH_BYTES];
+    fflush(trial->log.stream);
+    if (trial->lines_size == 0)
+        return 0;
+    latency_file(campaign, trial->cell, trial->contender,
+                 trial->validity.valid ? "hlog" : "invalid.hlog", name);
+    snprintf(path, sizeof path, "%s/%s", campaign->run->plan->directory, name);
+    int failure = latency_log_append(&campaign->run->log, path, trial->lines, error);
+    if (!failure)
+        list_log(trial, name);
+    return failure;
+}
+
+static void close_log(struct trial *trial) {
+    if (trial->log.stream)
+        fclose(trial->log.stream);
+    free(trial->lines);
+    trial->log.stream = NULL;
+    trial->lines = NULL;
+}
+
 static void show_status(const struct trial *trial) {
     struct run *run = trial->campaign->run;
     char left[UNITS_TEXT_BYTES] = "?";
@@ -322,7 +392,7 @@ static void show_status(const struct trial *trial) {
 static void log_result(const struct trial *trial, const struct load_result *result) {
     const struct run *run = trial->campaign->run;
     char rate[UNITS_TEXT_BYTES], p99[UNITS_TEXT_BYTES];
-    const struct histogram *latency = result->open_loop ? &result->response : &result->service;
+    const struct histogram *latency = load_latency(result);
     if (run->progress.terminal && trial->validity.valid)
         return;
     progress_note((struct progress *)&run->progress, "[%u/%u] %s %s %s: %s, p99 %s%s%s", run->done,
@@ -355,11 +425,9 @@ static void record_trial(const struct trial *trial, const struct load_result *re
 }
 
 static void keep_latency(struct row *row, const struct load_result *result) {
-    if (!row->latency) {
-        row->latency = calloc(1, sizeof *row->latency);
-        CHECK(row->latency);
-    }
-    histogram_merge(row->latency, result->open_loop ? &result->response : &result->service);
+    if (!row->latency.counts)
+        CHECK(histogram_open(&row->latency, &histogram_standard) == 0);
+    CHECK(histogram_merge(&row->latency, load_latency(result)) == 0);
 }
 
 static void wait_for_load(struct trial *trial, struct load *load) {
@@ -415,6 +483,7 @@ static void run_trial(struct trial *trial) {
     int failure = start_server(trial, &error);
     if (!failure) {
         plan_load(trial);
+        open_log(trial);
         failure = load_start(&trial->load_plan, &load, &error);
     }
     if (!failure) {
@@ -423,6 +492,8 @@ static void run_trial(struct trial *trial) {
         if (!interrupted)
             take_result(trial, load_result(load));
         load_free(load);
+        if (!interrupted)
+            run->log_failure = keep_log(trial, &run->log_error);
     } else if (!interrupted) { /* ^C may be why it did not start */
         run->done++;
         row->failures++;
@@ -432,6 +503,7 @@ static void run_trial(struct trial *trial) {
     if (!interrupted)
         run->outcome->repetitions++;
     server_stop(&trial->server);
+    close_log(trial);
     if (row->failures >= FAILURES_MOST && !row->skipped) {
         row->skipped = true;
         run->planned -= repetitions_of(run->plan, campaign->experiment) - trial->block - 1;
@@ -494,7 +566,7 @@ static void skip_what_cannot_run(struct campaign *campaign) {
 static void run_with_retry(struct trial *trial) {
     struct run *run = trial->campaign->run;
     run_trial(trial);
-    if (!trial->validity.machine_only || run->retries == 0 || interrupted)
+    if (!trial->validity.machine_only || run->retries == 0 || interrupted || run->log_failure)
         return;
     run->retries--;
     run->planned++;
@@ -509,7 +581,7 @@ static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
         if (!row_of(campaign, cell, i)->skipped)
             order[count++] = i;
     random_shuffle(&run->order, order, count);
-    for (uint32_t i = 0; i < count && !interrupted; i++) {
+    for (uint32_t i = 0; i < count && !interrupted && !run->log_failure; i++) {
         struct trial trial = {.campaign = campaign,
                               .cell = cell,
                               .contender = order[i],
@@ -531,23 +603,14 @@ static int run_blocks(struct campaign *campaign, struct error *error) {
         for (size_t i = 0; i < campaign->cell_count && !interrupted; i++)
             run_cell(campaign, order[i], block);
         failure = save_record(run, error);
+        if (!failure && run->log_failure)
+            failure = error_set(error, run->log_failure, "%s", run->log_error.text);
     }
     return failure;
 }
 
 static int write_hgrm(FILE *file, void *data) {
-    return histogram_write_hgrm(data, file, HGRM_TICKS, 1e6);
-}
-
-/* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
-static void latency_file(const struct campaign *campaign, size_t cell, size_t contender,
-                         char name[PATH_BYTES / 2]) {
-    const struct experiment *experiment = campaign->experiment;
-    snprintf(name, PATH_BYTES / 2, "latency/%s.%.200s.%s.hgrm", experiment->name,
-             campaign->cells[cell].label, experiment->contenders[contender].name);
-    for (char *at = name; *at; at++)
-        if (*at == ' ')
-            *at = '_';
+    return percentile_table_write(data, file, PERCENTILE_TABLE_HGRM, PERCENTILE_TABLE_TICKS, 1e6);
 }
 
 static int save_latencies(const struct campaign *campaign, struct error *error) {
@@ -556,11 +619,11 @@ static int save_latencies(const struct campaign *campaign, struct error *error) 
         for (size_t k = 0; k < campaign->experiment->contender_count; k++) {
             char name[PATH_BYTES / 2], path[PATH_BYTES];
             struct row *row = row_of(campaign, i, k);
-            if (!row->latency)
+            if (!row->latency.counts)
                 continue;
-            latency_file(campaign, i, k, name);
+            latency_file(campaign, i, k, "hgrm", name);
             snprintf(path, sizeof path, "%s/%s", run->plan->directory, name);
-            int failure = file_write_whole(path, write_hgrm, row->latency, error);
+            int failure = file_write_whole(path, write_hgrm, &row->latency, error);
             if (failure)
                 return failure;
             json_array_append_new(run->latency, json_pack("{s:s, s:s, s:s, s:s}", "experiment",
@@ -575,7 +638,7 @@ static int save_latencies(const struct campaign *campaign, struct error *error) 
 static void free_campaign(struct campaign *campaign) {
     size_t rows = campaign->cell_count * campaign->experiment->contender_count;
     for (size_t i = 0; i < rows; i++)
-        free(campaign->rows[i].latency);
+        histogram_close(&campaign->rows[i].latency);
     free(campaign->rows);
     free(campaign->cells);
     json_decref(campaign->skipped);
@@ -626,10 +689,12 @@ int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct 
     struct run run = {.plan = plan,
                       .outcome = outcome,
                       .record = start_record(plan),
+                      .log = latency_log_begin(),
                       .started_ns = clock_now_ns()};
     double ignored_ns = 0;
     run.repetitions = json_object_get(run.record, "repetitions");
     run.latency = json_object_get(run.record, "latency");
+    run.logs = json_object_get(run.record, "logs");
     for (size_t i = 0; i < plan->experiment_count; i++)
         run.planned += planned_repetitions(plan, plan->experiments[i], &ignored_ns);
     run.retries = run.planned / RETRY_SHARE;

@@ -248,8 +248,8 @@ size_t blocks_to_reject(double alpha, size_t tests) {
     return blocks;
 }
 
-/* The x with P(Z <= x) = probability. By bisection, because libc has erfc but not its inverse. */
-static double normal_quantile(double probability) {
+/* By bisection, because libc has erfc but not its inverse. */
+double normal_quantile(double probability) {
     double low = -40, high = 40;
     for (int i = 0; i < 80; i++) {
         double middle = (low + high) / 2;

@@ -25,6 +25,9 @@
 /* The middle value, or the mean of the two middle ones. Sorts `values`. Any n > 0, no NaN. */
 double median_in_place(double *values, size_t n);
 
+/* The x with P(Z <= x) = probability, for a standard normal Z and a probability between 0 and 1. */
+double normal_quantile(double probability);
+
 /* Two-sided p value of "the differences are symmetric about 0", exact for every n, with ties and
  * zeros.
  *

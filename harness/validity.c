@@ -49,12 +49,12 @@ static void judge_errors(const struct load_result *result, struct validity *vali
 /* What still waits at the end is in no histogram. */
 static void judge_waiting(const struct load_result *result, struct validity *validity) {
     if ((double)result->waiting_ns > WAITING_MOST * (double)result->window_ns &&
-        result->waiting_ns > result->service.max_ns)
+        result->waiting_ns > result->service.max)
         validity_refuse(
             validity,
             "at the end a request had waited %.0f ms without an answer, longer than any "
             "that was answered (%.1f ms)",
-            (double)result->waiting_ns / 1e6, (double)result->service.max_ns / 1e6);
+            (double)result->waiting_ns / 1e6, (double)result->service.max / 1e6);
 }
 
 static void judge_bound(const struct load_result *result, bool one_thread,

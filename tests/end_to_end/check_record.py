@@ -67,7 +67,7 @@ RUN = {
     "schema": int, "command": list, "revision": str, "started_utc": str,
     "finished_utc": (str, NULL), "complete": bool, "ended_because": (str, NULL), "seed": int,
     "scope": str, "environment": dict, "pinning": dict, "experiments": list, "repetitions": list,
-    "latency": list,
+    "latency": list, "logs": list,
 }
 EXPERIMENT = {"name": str, "file": str, "question": str, "measure": str, "workload": str,
               "axes": list, "servers": list, "claims": list, "skipped": list}
@@ -227,6 +227,15 @@ def check_run(r, directory):
         has("latency", latency, {"experiment": str, "cell": str, "server_name": str, "file": str})
         need(os.path.exists(os.path.join(directory, latency["file"])),
              f"there is no {latency['file']}")
+    for log in r["logs"]:
+        has("logs", log, {"experiment": str, "cell": str, "server_name": str, "valid": bool,
+                          "file": str})
+        need(os.path.exists(os.path.join(directory, log["file"])), f"there is no {log['file']}")
+    for repetition in r["repetitions"]:
+        need(repetition["requests"] == 0 or
+             any(all(log[key] == repetition[key]
+                     for key in ("experiment", "cell", "server_name", "valid"))
+                 for log in r["logs"]), "a repetition is in no log")
 
 
 def main():

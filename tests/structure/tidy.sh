@@ -34,7 +34,7 @@ mapfile -t c_files < <(of '.*\.[ch]')
 mapfile -t headers < <(of '.*\.h')
 mapfile -t scripts < <(grep -lIE -m 1 '^#!.*\b(sh|bash)$' "${files[@]}" /dev/null)
 mapfile -t code < <(of '.*\.([ch]|sh|py|gp)|Makefile|tests/run|\.ci/.*' | grep -vx '.ci/packages')
-mapfile -t written < <(of '.*' | grep -vE '^(tests/data|results/reference[^/]*)/')
+mapfile -t written < <(of '.*' | grep -vE '^(tests/(data|fuzz/corpus)|results/reference[^/]*)/')
 
 # C files as `FILE:LINE:TEXT` without comments, strings and character constants.
 bare_c() {

@@ -101,6 +101,26 @@ static void test_failed_writer_keeps_old_file(void **state) {
     remove_all(directory);
 }
 
+/* A pipe stands for every device: it is written to, not replaced by a file. */
+static void test_a_pipe_is_written_to(void **state) {
+    (void)state;
+    char *directory = new_directory(), path[64], got[16] = "";
+    struct error error = {""};
+    struct stat status;
+    snprintf(path, sizeof path, "%s/pipe", directory);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDWR | O_NONBLOCK);
+    assert_int_equal(file_write_whole(path, print_text, "through", &error), 0);
+    assert_int_equal(read(fd, got, sizeof got), 7);
+    assert_string_equal(got, "through");
+    assert_int_equal(stat(path, &status), 0);
+    assert_true(S_ISFIFO(status.st_mode));
+    assert_int_equal(file_write_whole(path, print_then_fail, "x", &error), -EINVAL);
+    assert_non_null(strstr(error.text, path));
+    close(fd);
+    remove_all(directory);
+}
+
 static void test_unwritable_places(void **state) {
     (void)state;
     struct error error = {""};
@@ -217,6 +237,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes_and_replaces),
         cmocka_unit_test(test_failed_writer_keeps_old_file),
+        cmocka_unit_test(test_a_pipe_is_written_to),
         cmocka_unit_test(test_unwritable_places),
         cmocka_unit_test(test_error_seen_only_by_flush),
         cmocka_unit_test(test_full_disk),
