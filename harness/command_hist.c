@@ -34,7 +34,7 @@ static const char help[] =
     "  -o, --out FILE    write there instead of to standard output\n"
     "      --json        print and diff: JSON\n"
     "      --unit U      what a histogram's values are: ns, us, ms or s (ns)\n"
-    "      --table-unit U  the same of percentile tables, read and written (ms)\n"
+    "      --table-unit U  the same of percentile tables, read and written (ms; not finer)\n"
     "      --ticks N     rows of a written table each time the distance to 100 % halves (5)\n"
     "      --skip-bad    leave out lines that cannot be read, instead of refusing the file\n"
     "\n"
@@ -66,7 +66,7 @@ struct options {
     size_t file_count;
     struct histogram_filter filter;
     const char *from, *until;
-    bool grouped, formatted, json, skip_bad;
+    bool grouped, formatted, table_unit_given, json, skip_bad;
     size_t grouping, format, unit, table_unit; /* indices of their names */
     const char *out;
     double ticks;
@@ -145,6 +145,7 @@ static int take_option(struct options *options, int option, char *text, struct e
     case 'U':
         return choose("--unit", unit_names, text, &options->unit, error);
     case 'V':
+        options->table_unit_given = true;
         return choose("--table-unit", unit_names, text, &options->table_unit, error);
     case 'k':
         return parse("--ticks", KNOB_COUNT, 1, 1000, text, &options->ticks, error);
@@ -175,6 +176,9 @@ static int check_meaning(const struct options *options, struct error *error) {
                          options->until);
     if (options->json && options->action != ACTION_PRINT && options->action != ACTION_DIFF)
         return error_set(error, -EINVAL, "--json is of print and diff; use convert --to json");
+    if (options->table_unit < options->unit) /* a histogram has whole numbers */
+        return error_set(error, -EINVAL, "--table-unit %s is finer than --unit %s",
+                         unit_names[options->table_unit], unit_names[options->unit]);
     if (options->grouped && options->action == ACTION_DIFF)
         return error_set(error, -EINVAL, "diff adds up all of a file; choose with --tag");
     return 0;
@@ -206,6 +210,8 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     options->action = (enum action)action;
     if (!options->grouped)
         options->grouping = usual_grouping(options);
+    if (!options->table_unit_given && options->table_unit < options->unit)
+        options->table_unit = options->unit;
     return check_meaning(options, error);
 }
 
@@ -337,7 +343,8 @@ static int write_log(FILE *file, const struct output *output) {
     for (size_t i = groups->count; i-- > 0;)
         if (groups->groups[i].timed)
             begin_s = groups->groups[i].start_s; /* they are sorted */
-    int failure = histogram_log_begin(file, begin_s, "written by loopmark hist");
+    int failure = histogram_log_begin(file, begin_s, unit_names[output->options->unit],
+                                      "written by loopmark hist");
     for (size_t i = 0; i < groups->count && !failure; i++) {
         const struct histogram_group *group = &groups->groups[i];
         char *tag = tag_of(group);

@@ -32,7 +32,7 @@ bool histogram_log_tag_valid(const char *tag) {
  * line 2 on; the Java reader wants exactly this case and one space behind the colon. */
 #define LOG_LOGGED_WITH "#[Logged with loopmark]\n"
 #define LOG_VERSION "#[Histogram log format version 1.3]\n"
-#define LOG_UNITS "# units: values ns, timestamps and lengths s, Interval_Max ms\n"
+#define LOG_UNITS "# units: values %s, timestamps and lengths s, Interval_Max ms\n"
 #define LOG_LEGEND                                                                                 \
     "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n"
 
@@ -53,7 +53,7 @@ static void write_words(FILE *stream, const char *what) {
     fputc('\n', stream);
 }
 
-int histogram_log_begin(FILE *stream, double start_s, const char *what) {
+int histogram_log_begin(FILE *stream, double start_s, const char *unit, const char *what) {
     if (!(start_s >= 0 && start_s < START_S_BELOW))
         return -EINVAL;
     /* One rounding for both, so that the date is that of the seconds as printed. */
@@ -68,7 +68,7 @@ int histogram_log_begin(FILE *stream, double start_s, const char *what) {
     fputs(LOG_LOGGED_WITH LOG_VERSION, stream);
     if (what)
         write_words(stream, what);
-    fputs(LOG_UNITS, stream);
+    fprintf(stream, LOG_UNITS, unit);
     fprintf(stream, "#[StartTime: %.3f (seconds since epoch), %s.%03dZ]\n", printed_s, date,
             (int)(start_ms % 1000));
     fprintf(stream, "#[BaseTime: %.3f (seconds since epoch)]\n", printed_s);

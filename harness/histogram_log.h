@@ -18,10 +18,10 @@
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* The lines before the first interval. `start_s` is the wall clock in seconds since 1970, to which
- * all intervals are relative. `what`: one line of words for a comment, or null. The caller's
- * stream; expects the C locale. 0 or a negative errno; -EINVAL for a start that is no date of the
- * years 1970 to 9999. */
-int histogram_log_begin(FILE *stream, double start_s, const char *what);
+ * all intervals are relative; `unit` names what the values are ("ns"). `what`: one line of words
+ * for a comment, or null. The caller's stream; expects the C locale. 0 or a negative errno; -EINVAL
+ * for a start that is no date of the years 1970 to 9999. */
+int histogram_log_begin(FILE *stream, double start_s, const char *unit, const char *what);
 
 /* One interval as one line, flushed, so that a killed process loses at most the line it was at.
  * `start_s` is relative to the log's start, `unit` is what the maximum is divided by (1e6: our

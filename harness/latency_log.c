@@ -18,7 +18,7 @@ struct latency_log latency_log_begin(void) {
 }
 
 int latency_log_write_head(const struct latency_log *log, FILE *stream) {
-    return histogram_log_begin(stream, log->since_epoch_s, "latencies measured by loopmark");
+    return histogram_log_begin(stream, log->since_epoch_s, "ns", "latencies measured by loopmark");
 }
 
 void latency_log_interval(void *data, const struct latency_interval *interval) {

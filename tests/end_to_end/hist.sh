@@ -116,6 +116,11 @@ hist open_each open.hlog --by none --json
 facts json_keeps_each '[counts(a["histogram"]) for a in hs] ==
     [counts(b["histogram"]) for b in again["histograms"]]' again=again.json
 
+# A log of another tool may have other units.
+hist in_us open.hlog --unit us --json
+facts unit_is_told 'out["unit"] == "us"'
+hist in_seconds convert open.hlog --to hgrm --unit s
+
 # Through a table: less, but the same at its rows, and it says so.
 hist to_csv convert open.hlog --to csv -o open.csv
 hist from_csv open.csv --json
@@ -185,7 +190,7 @@ done
 start_loop epoll 127.0.0.1:0
 background load load "$(url "$address")" -c 4 -d 30s --warmup 0 --quiet --hlog killed.hlog
 # shellcheck disable=SC2317 # `await` calls it
-has_lines() { [ "$(grep -cv '^[#"]' killed.hlog 2>/dev/null)" -ge 2 ]; }
+has_lines() { [ -e killed.hlog ] && [ "$(grep -cv '^[#"]' killed.hlog)" -ge 2 ]; }
 await 20 has_lines
 result log_grows_while_it_runs $? "$(cat load.err)"
 end "$pid"
@@ -216,6 +221,7 @@ refused from_garbage '\-\-from' hist open.hlog --from soon
 refused from_after_until 'not before' hist open.hlog --from 5s --until 2s
 refused no_such_tag 'none of' hist open.hlog --tag nobody
 refused by_unknown "all, tag, file" hist open.hlog --by colour
+refused table_too_fine 'finer than --unit s' hist open.hlog --unit s --table-unit ms
 refused table_of_many 'one distribution' hist convert open.hlog closed.hlog --to hgrm --by file
 awk 'NR == 9 { sub(/HISTFAAA/, "HISTFAAB") } { print }' open.hlog >bad.hlog
 refused bad_line 'bad.hlog:9: ' hist bad.hlog

@@ -116,7 +116,7 @@ static char *written_log(size_t *size) {
     char *text;
     FILE *stream = open_memstream(&text, size);
     assert_non_null(stream);
-    assert_int_equal(histogram_log_begin(stream, 1700000000.25, "echo on epoll"), 0);
+    assert_int_equal(histogram_log_begin(stream, 1700000000.25, "ns", "echo on epoll"), 0);
     for (size_t i = 0; i < ARRAY_LENGTH(intervals); i++) {
         const struct interval *one = &intervals[i];
         struct histogram histogram = samples(i + 1, one->samples);
@@ -192,7 +192,7 @@ static void test_lines_as_written(void **state) {
     FILE *stream = open_memstream(&text, &size);
     struct histogram histogram = samples(1, 0);
     /* In words, what would end the comment or state a time does neither. */
-    assert_int_equal(histogram_log_begin(stream, 1700000000.9996, "[BaseTime: 5]\nTag\t"), 0);
+    assert_int_equal(histogram_log_begin(stream, 1700000000.9996, "ns", "[BaseTime: 5]\nTag\t"), 0);
     assert_int_equal(histogram_log_write(stream, NULL, -0.0, -0.0, &histogram, 1e6), 0);
     histogram_record(&histogram, 123456789, 1);
     assert_int_equal(histogram_log_write(stream, "a=b", 0.0004, 1e6, &histogram, 1e6), 0);
@@ -232,7 +232,7 @@ static void test_without_words(void **state) {
     char *text;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
-    assert_int_equal(histogram_log_begin(stream, 0, NULL), 0);
+    assert_int_equal(histogram_log_begin(stream, 0, "ns", NULL), 0);
     fclose(stream);
     static const char expected[] =
         "#[Logged with loopmark]\n" VERSION
@@ -250,7 +250,7 @@ static void test_date_is_utc(void **state) {
     setenv("TZ", "XYZ-9", 1);
     tzset();
     FILE *stream = fmemopen(text, sizeof text, "w");
-    assert_int_equal(histogram_log_begin(stream, 951782399.5, NULL), 0);
+    assert_int_equal(histogram_log_begin(stream, 951782399.5, "ns", NULL), 0);
     fclose(stream);
     unsetenv("TZ");
     tzset();
@@ -275,11 +275,11 @@ static void test_writer_refuses(void **state) {
     FILE *stream = fmemopen(text, sizeof text, "w");
     struct histogram histogram = samples(1, 3);
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
-        assert_int_equal(histogram_log_begin(stream, bad[i], NULL), -EINVAL);
+        assert_int_equal(histogram_log_begin(stream, bad[i], "ns", NULL), -EINVAL);
         assert_int_equal(histogram_log_write(stream, NULL, bad[i], 1, &histogram, 1), -EINVAL);
         assert_int_equal(histogram_log_write(stream, NULL, 1, bad[i], &histogram, 1), -EINVAL);
     }
-    assert_int_equal(histogram_log_begin(stream, 253402300800.0, NULL), -EINVAL);
+    assert_int_equal(histogram_log_begin(stream, 253402300800.0, "ns", NULL), -EINVAL);
     assert_int_equal(histogram_log_write(stream, "a b", 0, 1, &histogram, 1), -EINVAL);
     assert_int_equal(histogram_log_write(stream, "", 0, 1, &histogram, 1), -EINVAL);
     histogram_close(&histogram);
@@ -293,7 +293,7 @@ static void test_each_line_is_flushed(void **state) {
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
     struct histogram histogram = samples(1, 10);
-    assert_int_equal(histogram_log_begin(stream, 1, NULL), 0);
+    assert_int_equal(histogram_log_begin(stream, 1, "ns", NULL), 0);
     assert_int_equal(count_lines(text, size), 5 + 1);
     for (size_t i = 1; i <= 3; i++) {
         assert_int_equal(histogram_log_write(stream, NULL, (double)i, 1, &histogram, 1), 0);
@@ -312,7 +312,7 @@ static void test_full_disk(void **state) {
         print_message("skipped: no /dev/full here\n");
         skip();
     }
-    assert_int_equal(histogram_log_begin(stream, 1, NULL), -ENOSPC);
+    assert_int_equal(histogram_log_begin(stream, 1, "ns", NULL), -ENOSPC);
     fclose(stream);
 
     /* Small, so that only the flush meets the disk; and larger than any buffer. */
