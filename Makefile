@@ -7,7 +7,7 @@
 #   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
 #   DEPS=check|install   only list missing packages, or install them without asking
 #   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
-#   HDR_C_DIR=FOLDER     sources of HdrHistogram_c, for bench-histogram to compare with
+#   HDR_C_DIR=FOLDER     where HdrHistogram_c is installed, for bench-histogram to compare with
 
 SAN          ?=
 ONLY         ?=
@@ -182,22 +182,19 @@ $(CONFORMANCE): $(call shared,tests/conformance/test_%.c)
 $(UNIT) $(CONFORMANCE) $(ACCURACY): %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -lcmocka -o $@
 
-# HdrHistogram_c is compiled here, with the flags of its release build; its folder stays as it is.
-HDR_C_OBJECTS := $(if $(HDR_C_DIR),$(patsubst %,$(BUILD)/hdr_c/%.o,hdr_histogram hdr_histogram_log \
-                                      hdr_encoding hdr_time))
-
-$(BUILD)/hdr_c/%.o: $(HDR_C_DIR)/src/%.c
-	@mkdir -p $(@D)
-	$(CC) -O3 -DNDEBUG -I$(HDR_C_DIR)/include -c $< -o $@
+# HdrHistogram_c as its own `cmake --install --prefix $(HDR_C_DIR)` leaves it.
+HDR_C = $(if $(HDR_C_DIR),$(or $(wildcard $(HDR_C_DIR)/lib/libhdr_histogram_static.a \
+                                          $(HDR_C_DIR)/lib/*/libhdr_histogram_static.a), \
+    $(error HDR_C_DIR=$(HDR_C_DIR) has no lib/libhdr_histogram_static.a: install it there first)))
 
 $(BUILD)/hdr_c/given: setup
 	$(call when_changed,echo '$(HDR_C_DIR)')
 
 $(BUILD)/tests/performance/histogram.o: \
-    FLAGS_HERE = $(if $(HDR_C_DIR),-DHAVE_HDR_C -I$(HDR_C_DIR)/include)
+    FLAGS_HERE = $(if $(HDR_C),-DHAVE_HDR_C -I$(HDR_C_DIR)/include)
 $(BUILD)/tests/performance/histogram.o: $(BUILD)/hdr_c/given
-$(BUILD)/tests/performance/histogram: %: %.o $(HDR_C_OBJECTS) $(ARCHIVE) $(BUILD)/libraries
-	$(LINK) -o $@
+$(BUILD)/tests/performance/histogram: %: %.o $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) $(HDR_C) @$(BUILD)/libraries -o $@
 
 $(FUZZ): $(if $(FUZZ_LINK),,$(BUILD)/tests/fuzz/replay.o)
 $(FUZZ): %: %.o $(ARCHIVE) $(BUILD)/libraries
