@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,11 +54,19 @@ static int write_through(const char *path, int (*write)(FILE *, void *), void *d
     return err < 0 ? error_set(error, err, "%s: write failed: %s", path, strerror(-err)) : 0;
 }
 
+/* A file that was there keeps its permissions. */
+static void keep_mode(int fd, const char *path) {
+    struct stat existing;
+    if (stat(path, &existing) == 0)
+        (void)!fchmod(fd, existing.st_mode & 07777);
+}
+
 static int write_beside(const char *path, const char *temporary, int (*write)(FILE *, void *),
                         void *data, struct error *error) {
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0)
         return error_set(error, -errno, "%s: cannot create: %s", temporary, strerror(errno));
+    keep_mode(fd, path);
     FILE *file = fdopen(fd, "w");
     const char *step = "fdopen";
     int err = file ? 0 : -errno;
@@ -85,10 +94,12 @@ static int write_beside(const char *path, const char *temporary, int (*write)(FI
 
 int file_write_whole(const char *path, int (*write)(FILE *, void *), void *data,
                      struct error *error) {
-    char temporary[PATH_MAX];
+    char temporary[PATH_MAX], behind_link[PATH_MAX];
     struct stat existing;
     if (stat(path, &existing) == 0 && !S_ISREG(existing.st_mode) && !S_ISDIR(existing.st_mode))
         return write_through(path, write, data, error);
+    if (lstat(path, &existing) == 0 && S_ISLNK(existing.st_mode) && realpath(path, behind_link))
+        path = behind_link; /* the link stays, what it leads to is replaced */
     int length = snprintf(temporary, sizeof temporary, "%s.%ld.tmp", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof temporary)
         return error_set(error, -ENAMETOOLONG, "%.200s…: name too long", path);

@@ -33,6 +33,7 @@ struct reading {
     struct histogram_file_notes *notes;
     struct error *error;
     unsigned long entries;
+    unsigned tables;
 };
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
@@ -131,6 +132,7 @@ static int read_intervals(struct reading *reading, struct histogram_log_reader *
                                                                 .start_s = interval.since_epoch_s,
                                                                 .length_s = interval.length_s,
                                                                 .exact = true,
+                                                                .unit = interval.unit,
                                                                 .line = interval.line,
                                                                 .histogram = interval.histogram});
         if (result < 0)
@@ -158,7 +160,8 @@ static int read_log(struct reading *reading) {
 /* ---- percentile tables ----------------------------------------------------------------------- */
 
 static int pass_on_table(struct reading *reading, const struct percentile_table *table) {
-    struct histogram_entry entry = {.line = table->line};
+    struct histogram_entry entry = {
+        .line = table->line, .table = ++reading->tables, .cut_line = table->cut_line};
     struct error cause = {""}, bad;
     int err = percentile_table_to_histogram(table, reading->options->table_unit, &entry.histogram,
                                             &cause);

@@ -15,6 +15,10 @@ struct histogram_entry {
     bool timed;               /* start and length are known */
     double start_s, length_s; /* start: since 1970 where the file says so, else from its begin */
     bool exact;               /* false: rebuilt from a percentile table */
+    unsigned table;           /* of the file's percentile tables which one, from 1; 0: no table */
+    unsigned long cut_line;   /* where the table breaks off, so that its largest values are missing;
+                               * 0: it does not */
+    const char *unit;         /* of the values, as the file states it; null: it does not */
     unsigned long line;       /* 0: JSON and bytes, which have none to speak of */
     struct histogram histogram;
 };

@@ -36,12 +36,39 @@ static bool passes(struct histogram_groups *groups, const struct histogram_entry
         groups->first_s = entry->start_s;
         groups->begun = true;
     }
+    if (filter->table > 0 && entry->table > 0 && entry->table != filter->table)
+        return false;
     if (filter->tag && fnmatch(filter->tag, entry->tag ? entry->tag : "", 0) != 0)
         return false;
     if (filter->from_s <= 0 && isinf(filter->until_s))
         return true;
-    double at_s = entry->start_s - groups->first_s;
+    /* Files have milliseconds; a difference of seconds since 1970 has dirt behind them. */
+    double at_s = round((entry->start_s - groups->first_s) * 1e3) / 1e3;
     return entry->timed && at_s >= filter->from_s && at_s < filter->until_s;
+}
+
+/* What would make a wrong number of it. */
+static int check_entry(const struct histogram_groups *groups, const struct histogram_entry *entry) {
+    const struct histogram_filter *filter = &groups->filter;
+    if (entry->unit && strcmp(entry->unit, filter->unit) != 0)
+        return error_set(groups->error, -EINVAL,
+                         "%s: it says that its values are in %s, not in %s: --unit %s",
+                         groups->file, entry->unit, filter->unit, entry->unit);
+    if (entry->table > 1 && filter->table == 0)
+        return error_set(groups->error, -EINVAL,
+                         "%s:%lu: a second percentile table; which one is it? --table 1 or 2",
+                         groups->file, entry->line);
+    if (entry->cut_line > 0 && !filter->cut_tables)
+        return error_set(groups->error, -EINVAL,
+                         "%s:%lu: the table breaks off, its largest values are missing; --skip-bad "
+                         "takes what is there",
+                         groups->file, entry->cut_line);
+    return 0;
+}
+
+/* Of the middle: starts that shake by a millisecond around a full second stay apart. */
+static double second_of(const struct histogram_entry *entry) {
+    return floor(entry->start_s + entry->length_s / 2);
 }
 
 static const char *name_for(const struct histogram_groups *groups,
@@ -59,18 +86,23 @@ static bool belongs(const struct histogram_groups *groups, const struct histogra
                     const struct histogram_entry *entry) {
     if (groups->grouping == GROUP_SECOND)
         return group->timed == entry->timed &&
-               (!entry->timed || floor(group->start_s) == floor(entry->start_s));
+               (!entry->timed || group->start_s == second_of(entry));
     return same_name(group->name, name_for(groups, entry));
 }
 
-/* Mostly it is the latest. */
-static struct histogram_group *find(const struct histogram_groups *groups,
+/* Mostly it is the one found last, or the one behind it. */
+static struct histogram_group *find(struct histogram_groups *groups,
                                     const struct histogram_entry *entry) {
     if (groups->grouping == GROUP_NONE)
         return NULL;
-    for (size_t i = groups->count; i-- > 0;)
-        if (belongs(groups, &groups->groups[i], entry))
-            return &groups->groups[i];
+    for (size_t i = 0; i < groups->count; i++) {
+        size_t index = (groups->latest + i) % groups->count;
+        if (belongs(groups, &groups->groups[index], entry)) {
+            groups->latest = index;
+            return &groups->groups[index];
+        }
+    }
+    groups->latest = groups->count; /* where it will be */
     return NULL;
 }
 
@@ -92,8 +124,8 @@ static int begin_group(struct histogram_groups *groups, struct histogram_entry *
         .name = own_name,
         .timed = entry->timed,
         .exact = entry->exact,
-        .start_s = entry->start_s,
-        .length_s = entry->length_s,
+        .start_s = groups->grouping == GROUP_SECOND ? second_of(entry) : entry->start_s,
+        .length_s = groups->grouping == GROUP_SECOND ? 1 : entry->length_s,
         .entries = 1,
         .order = groups->count,
         .histogram = entry->histogram,
@@ -142,6 +174,8 @@ static int add_to(struct histogram_groups *groups, struct histogram_group *group
         return failure;
     group->entries++;
     group->exact = group->exact && entry->exact;
+    if (groups->grouping == GROUP_SECOND)
+        return 0;
     if (group->timed && entry->timed) {
         double end_s = fmax(group->start_s + group->length_s, entry->start_s + entry->length_s);
         group->start_s = fmin(group->start_s, entry->start_s);
@@ -158,6 +192,9 @@ static int add_entry(struct histogram_entry *entry, void *data) {
         groups->passed_over++;
         return 0;
     }
+    int failure = check_entry(groups, entry);
+    if (failure)
+        return failure;
     struct histogram_group *group = find(groups, entry);
     groups->entries++;
     return group ? add_to(groups, group, entry) : begin_group(groups, entry);
@@ -168,6 +205,7 @@ int histogram_groups_read(struct histogram_groups *groups, const char *path,
                           struct histogram_file_notes *notes, struct error *error) {
     groups->file = path;
     groups->begun = false;
+    groups->error = error;
     error->text[0] = '\0';
     int failure = histogram_file_read(path, options, add_entry, groups, notes, error);
     if (failure && error->text[0] == '\0')

@@ -1,9 +1,10 @@
 /* histogram_group.h: histograms of many files, filtered and put together.
  *
  * Entries come one after another (histogram_file.h) and are added up in groups: one for all, or one
- * a tag, a file or a second of wall clock; or each stays by itself. A group keeps the union of its
- * members' times. Adding is lossless where the configurations are equal; where they are not, the
- * group takes one that holds both, and says so (`mixed`). */
+ * a tag, a file or a second of wall clock (that of an entry's middle); or each stays by itself. A
+ * group spans its members' times, a second is a second long. Adding is lossless where the
+ * configurations are equal; where they are not, the group takes one that holds both, and says so
+ * (`mixed`). */
 #ifndef LOOPMARK_HISTOGRAM_GROUP_H
 #define LOOPMARK_HISTOGRAM_GROUP_H
 
@@ -14,6 +15,9 @@ extern const char *const grouping_names[]; /* "all", "tag", "file", "second", "n
 
 struct histogram_filter {
     const char *tag;        /* a shell pattern, "" for entries without a tag; null: any */
+    const char *unit;       /* what the values are; a file that states another is refused */
+    unsigned table;         /* of a file's percentile tables this one; 0: there may be only one */
+    bool cut_tables;        /* take tables that break off */
     double from_s, until_s; /* start of the interval, from the first one's start in its file */
 };
 
@@ -35,8 +39,10 @@ struct histogram_groups {
     bool mixed;
     /* for histogram_groups_add */
     const char *file;
+    struct error *error;
     double first_s;
     bool begun;
+    size_t latest; /* the group found last */
 };
 
 void histogram_groups_open(struct histogram_groups *groups, enum grouping grouping,

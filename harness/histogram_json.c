@@ -42,9 +42,10 @@ static json_t *json_of_tag(const char *tag) {
     return json;
 }
 
-static json_t *json_of_quantile(const struct histogram *histogram, double quantile) {
+static json_t *json_of_quantile(const struct histogram *histogram, bool exact, double quantile) {
     uint64_t low, high;
-    bool bounded = histogram_quantile_interval(histogram, quantile, CONFIDENCE, &low, &high);
+    bool bounded =
+        exact && histogram_quantile_interval(histogram, quantile, CONFIDENCE, &low, &high);
     return json_pack("{s:f, s:o, s:o, s:o, s:b}", "quantile", quantile, "value",
                      json_of_value(histogram_quantile(histogram, quantile)), "low",
                      bounded ? json_of_value(low) : json_null(), "high",
@@ -53,10 +54,10 @@ static json_t *json_of_quantile(const struct histogram *histogram, double quanti
 }
 
 /* json_array_append_new refuses null, and so reports that memory ran out. */
-static json_t *json_of_quantiles(const struct histogram *histogram) {
+static json_t *json_of_quantiles(const struct histogram *histogram, bool exact) {
     json_t *array = json_array();
     for (size_t i = 0; i < ARRAY_LENGTH(quantiles); i++) {
-        if (json_array_append_new(array, json_of_quantile(histogram, quantiles[i])) != 0) {
+        if (json_array_append_new(array, json_of_quantile(histogram, exact, quantiles[i])) != 0) {
             json_decref(array);
             return NULL;
         }
@@ -75,7 +76,7 @@ static json_t *json_of_entry(const struct histogram_entry *entry, const char *ba
         "digits", (int)layout->digits, "count", json_of_value(histogram->total), "min",
         json_of_value(histogram_min(histogram)), "mean", histogram_mean(histogram), "stddev",
         histogram_stddev(histogram), "max", json_of_value(histogram->max), "quantiles",
-        json_of_quantiles(histogram), "histogram", base64);
+        json_of_quantiles(histogram, entry->exact), "histogram", base64);
 }
 
 int histogram_json_append(json_t *root, const struct histogram_entry *entry) {
@@ -149,6 +150,7 @@ static int read_entries(const json_t *root, const char *name,
         int err = read_entry(json, &entry, &cause);
         if (err < 0)
             return error_set(error, err, "%s: histograms[%zu]: %s", name, i, cause.text);
+        entry.unit = json_string_value(json_object_get(root, "unit"));
         err = visit(&entry, data);
         histogram_close(&entry.histogram);
         if (err < 0)

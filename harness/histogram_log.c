@@ -117,6 +117,8 @@ int histogram_log_write(FILE *stream, const char *tag, double start_s, double le
 #define LINE_BYTES_MOST ((size_t)LINE_MIB_MOST << 20) /* without the line feed */
 #define LINE_BYTES_FIRST 256
 
+enum { UNIT_BYTES = 8 };
+
 struct stated_time {
     bool stated;
     double seconds;
@@ -131,6 +133,7 @@ struct histogram_log_reader {
     bool too_long;   /* and so not kept */
     unsigned long number, truncated;
     struct stated_time start, base; /* as the latest lines say */
+    char unit[UNIT_BYTES];          /* empty: not stated */
 };
 
 int histogram_log_reader_open(FILE *stream, const char *name,
@@ -245,12 +248,24 @@ static bool parse_seconds(const char *text, double *seconds) {
     return true;
 }
 
+/* "# units: values us, …", as we write it. */
+static void read_unit(struct histogram_log_reader *reader) {
+    static const char key[] = "# units: values ";
+    if (strncmp(reader->line, key, sizeof key - 1) != 0)
+        return;
+    const char *unit = reader->line + sizeof key - 1;
+    size_t length = strcspn(unit, ", ");
+    if (length < sizeof reader->unit)
+        snprintf(reader->unit, sizeof reader->unit, "%.*s", (int)length, unit);
+}
+
 /* Other comments are only for people. The case is left open because Go wrote "#[Basetime:". */
 static int read_comment(struct histogram_log_reader *reader, struct error *error) {
     const struct {
         const char *key;
         struct stated_time *time;
     } times[] = {{"#[StartTime:", &reader->start}, {"#[BaseTime:", &reader->base}};
+    read_unit(reader);
     for (size_t i = 0; i < ARRAY_LENGTH(times); i++) {
         size_t length = strlen(times[i].key);
         if (strncasecmp(reader->line, times[i].key, length) != 0)
@@ -335,6 +350,7 @@ static int read_interval(struct histogram_log_reader *reader, struct histogram_l
     if (err < 0)
         return err;
     read.since_epoch_s = since_epoch_s(reader, read.start_s);
+    read.unit = reader->unit[0] ? reader->unit : NULL;
     *entry = read;
     return 0;
 }

@@ -40,6 +40,7 @@ bool histogram_log_tag_valid(const char *tag);
 struct histogram_log_entry {
     const char *tag; /* null: none; valid until the next read */
     double start_s, length_s;
+    const char *unit;     /* of the values, as the file states it ("us"); null: it does not */
     double since_epoch_s; /* start with the base time that applies; what the file says */
     unsigned long line;
     struct histogram histogram; /* the caller closes it, unless it is taken over */

@@ -64,7 +64,7 @@ static void print_percentile(const struct histogram *histogram, bool exact, doub
     if (!histogram_quantile_valid(histogram, q))
         fprintf(stream, "    fewer than %d values beyond", HISTOGRAM_BEYOND_MIN);
     else if (!exact)
-        fprintf(stream, "    at most");
+        ; /* an interval would be made up */
     else if (histogram_quantile_interval(histogram, q, CONFIDENCE, &low, &high))
         fprintf(stream, "    %s to %s", units_time((double)low * unit_ns, low_text),
                 units_time((double)high * unit_ns, high_text));
@@ -132,7 +132,8 @@ void histogram_print(const struct histogram *histogram, bool exact, double unit_
         fprintf(stream, "  %s values, as far as a percentile table tells\n",
                 units_count((double)histogram->total, count));
     fprintf(stream, "\n  percentile       value%s\n",
-            exact ? "    95 % interval, within this run" : "");
+            exact ? "    95 % interval, within this run"
+                  : "    at most, but for the table's rounding");
     for (size_t i = 0; i < ARRAY_LENGTH(percentiles); i++)
         print_percentile(histogram, exact, percentiles[i].q, percentiles[i].name, unit_ns, stream);
     print_padded(stream, "max", 12);
@@ -178,29 +179,29 @@ static void print_change(FILE *stream, double a_ns, double b_ns) {
     print_padded(stream, change, TIME_WIDTH + 2);
 }
 
-static void print_difference(const struct histogram *a, const struct histogram *b, size_t index,
-                             double unit_ns, FILE *stream) {
+static void print_difference(const struct histogram *a, const struct histogram *b, bool exact,
+                             size_t index, double unit_ns, FILE *stream) {
     double q = percentiles[index].q;
     double a_ns = quantile_ns(a, q, unit_ns), b_ns = quantile_ns(b, q, unit_ns);
     print_padded(stream, percentiles[index].name, 12);
     print_time(stream, a_ns, TIME_WIDTH + 2);
     print_time(stream, b_ns, TIME_WIDTH + 2);
     print_change(stream, a_ns, b_ns);
-    if (isfinite(a_ns) && isfinite(b_ns))
+    if (exact && isfinite(a_ns) && isfinite(b_ns))
         fprintf(stream, "   %s", histogram_intervals_overlap(a, b, q) ? "overlap" : "apart");
     fputc('\n', stream);
 }
 
-void histogram_print_difference(const struct histogram *a, const struct histogram *b,
+void histogram_print_difference(const struct histogram *a, const struct histogram *b, bool exact,
                                 double unit_ns, FILE *stream) {
     char count[UNITS_TEXT_BYTES];
     print_padded(stream, "percentile", 12);
     print_padded(stream, "A", TIME_WIDTH + 2);
     print_padded(stream, "B", TIME_WIDTH + 2);
     print_padded(stream, "B against A", TIME_WIDTH + 2);
-    fprintf(stream, "   95 %% intervals\n");
+    fprintf(stream, exact ? "   95 %% intervals\n" : "\n");
     for (size_t i = 0; i < ARRAY_LENGTH(percentiles); i++)
-        print_difference(a, b, i, unit_ns, stream);
+        print_difference(a, b, exact, i, unit_ns, stream);
     print_padded(stream, "max", 12);
     print_time(stream, max_ns(a, unit_ns), TIME_WIDTH + 2);
     print_time(stream, max_ns(b, unit_ns), TIME_WIDTH + 2);

@@ -20,8 +20,8 @@ void histogram_print_row(const char *name, int name_width, const struct histogra
                          double unit_ns, FILE *stream);
 
 /* Percentile by percentile: both values, the change from a to b, and whether their intervals lie
- * apart. */
-void histogram_print_difference(const struct histogram *a, const struct histogram *b,
+ * apart, if both are `exact`. */
+void histogram_print_difference(const struct histogram *a, const struct histogram *b, bool exact,
                                 double unit_ns, FILE *stream);
 
 /* Do the 95 % intervals of both have a common value? True also when one is not known. */

@@ -46,8 +46,8 @@ static void generator_process(const struct load_plan *plan, struct shared *share
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
-    signal(SIGINT, SIG_IGN); /* the parent decides what ^C means */
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_IGN); /* the parent decides what ^C means, or a TERM to the whole group */
+    signal(SIGTERM, SIG_IGN);
     if (CPU_COUNT(&plan->cpus) > 0 && sched_setaffinity(0, sizeof plan->cpus, &plan->cpus)) {
         error_set(&shared->result.failure, -errno, "cannot run the generator on its CPUs: %s",
                   strerror(errno));

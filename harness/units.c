@@ -60,7 +60,7 @@ char *units_bytes(double bytes, char text[UNITS_TEXT_BYTES]) {
 }
 
 char *units_count(double count, char text[UNITS_TEXT_BYTES]) {
-    if (!isfinite(count) || fabs(count) > 1e18)
+    if (!isfinite(count) || fabs(count) > 1e20)
         return nothing(text);
     char digits[UNITS_TEXT_BYTES];
     int length = snprintf(digits, sizeof digits, "%.0f", fabs(count));
