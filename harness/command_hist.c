@@ -36,7 +36,9 @@ static const char help[] =
     "      --unit U      what a histogram's values are: ns, us, ms or s (ns)\n"
     "      --table-unit U  the same of percentile tables, read and written (ms; not finer)\n"
     "      --ticks N     rows of a written table each time the distance to 100 % halves (5)\n"
-    "      --skip-bad    leave out lines that cannot be read, instead of refusing the file\n"
+    "      --table N     of a file with several percentile tables, as wrk2 -U writes, the Nth\n"
+    "      --skip-bad    leave out lines that cannot be read, instead of refusing the file; take\n"
+    "                    tables that break off\n"
     "\n"
     "Adding up loses nothing, whatever files, tags and machines it comes from. A percentile table\n"
     "(.hgrm, CSV) is not a histogram: read back, values between two rows count as the upper one.\n"
@@ -69,7 +71,7 @@ struct options {
     bool grouped, formatted, table_unit_given, json, skip_bad;
     size_t grouping, format, unit, table_unit; /* indices of their names */
     const char *out;
-    double ticks;
+    double ticks; /* 0: not given */
 };
 
 static const struct option long_options[] = {
@@ -84,6 +86,7 @@ static const struct option long_options[] = {
     {"table-unit", required_argument, NULL, 'V'},
     {"ticks", required_argument, NULL, 'k'},
     {"skip-bad", no_argument, NULL, 's'},
+    {"table", required_argument, NULL, 'n'},
     {NULL, 0, NULL, 0},
 };
 
@@ -120,6 +123,8 @@ static int parse_time(const char *option, const char *text, double *seconds, str
 }
 
 static int take_option(struct options *options, int option, char *text, struct error *error) {
+    double number;
+    int failure;
     switch (option) {
     case 't':
         options->filter.tag = text;
@@ -150,11 +155,27 @@ static int take_option(struct options *options, int option, char *text, struct e
     case 'k':
         return parse("--ticks", KNOB_COUNT, 1, 1000, text, &options->ticks, error);
     case 's':
-        options->skip_bad = true;
+        options->skip_bad = options->filter.cut_tables = true;
         return 0;
+    case 'n':
+        failure = parse("--table", KNOB_COUNT, 1, 1e6, text, &number, error);
+        options->filter.table = failure ? 0 : (unsigned)number;
+        return failure;
     default:
         return -EINVAL; /* getopt has said what is wrong */
     }
+}
+
+static bool writes_table(const struct options *options) {
+    return options->action == ACTION_CONVERT &&
+           (options->format == FORMAT_HGRM || options->format == FORMAT_CSV);
+}
+
+static bool reads_twice(const struct options *options, const char *file) {
+    size_t times = 0;
+    for (size_t i = 0; i < options->file_count; i++)
+        times += strcmp(options->files[i], file) == 0;
+    return times > 1;
 }
 
 /* What was given is never silently left out. */
@@ -172,8 +193,12 @@ static int check_meaning(const struct options *options, struct error *error) {
     if (options->action == ACTION_CUT && !options->from && !options->until)
         return error_set(error, -EINVAL, "cut needs --from or --until, for example --from 5s");
     if (options->filter.from_s >= options->filter.until_s)
-        return error_set(error, -EINVAL, "--from %s is not before --until %s", options->from,
-                         options->until);
+        return error_set(error, -EINVAL, "--from %s is not before --until %s",
+                         options->from ? options->from : "0s", options->until);
+    if (options->ticks > 0 && !writes_table(options))
+        return error_set(error, -EINVAL, "--ticks is of convert --to hgrm or csv");
+    if (reads_twice(options, "-"))
+        return error_set(error, -EINVAL, "standard input (-) can be read only once");
     if (options->json && options->action != ACTION_PRINT && options->action != ACTION_DIFF)
         return error_set(error, -EINVAL, "--json is of print and diff; use convert --to json");
     if (options->table_unit < options->unit) /* a histogram has whole numbers */
@@ -193,7 +218,7 @@ static enum grouping usual_grouping(const struct options *options) {
 
 static int read_options(struct options *options, int argc, char **argv, struct error *error) {
     int option;
-    *options = (struct options){.filter = {.until_s = INFINITY}, .table_unit = 2, .ticks = 5};
+    *options = (struct options){.filter = {.until_s = INFINITY}, .table_unit = 2};
     optind = 0;
     while ((option = getopt_long(argc, argv, "o:", long_options, NULL)) != -1)
         if (take_option(options, option, optarg, error))
@@ -212,6 +237,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
         options->grouping = usual_grouping(options);
     if (!options->table_unit_given && options->table_unit < options->unit)
         options->table_unit = options->unit;
+    options->filter.unit = unit_names[options->unit];
     return check_meaning(options, error);
 }
 
@@ -223,7 +249,7 @@ static const char *name_of_file(const char *path) {
 
 static void warn(const struct histogram_file_notes *notes, const char *file) {
     if (notes->truncated_line > 0)
-        fprintf(stderr, "loopmark hist: %s:%lu: the last line is cut off and left out\n",
+        fprintf(stderr, "loopmark hist: %s:%lu: cut off, and what followed is missing\n",
                 name_of_file(file), notes->truncated_line);
     if (notes->bad_lines > 0)
         fprintf(stderr, "loopmark hist: %s: %lu lines left out; the first: %s\n",
@@ -265,20 +291,27 @@ static int check_groups(const struct histogram_groups *groups, struct error *err
 
 enum { NAME_BYTES = 256 };
 
+/* Sorted, those without a time come first. */
+static double first_start_s(const struct histogram_groups *groups) {
+    for (size_t i = 0; i < groups->count; i++)
+        if (groups->groups[i].timed)
+            return groups->groups[i].start_s;
+    return 0;
+}
+
 /* Times are told from the first group's on. */
-static const char *name_of(const struct histogram_groups *groups, size_t index,
+static const char *name_of(const struct histogram_groups *groups, size_t index, double first_s,
                            char text[NAME_BYTES]) {
     const struct histogram_group *group = &groups->groups[index];
     bool by_time = groups->grouping == GROUP_SECOND || groups->grouping == GROUP_NONE;
-    double first_s = INFINITY;
-    for (size_t i = 0; i < groups->count; i++)
-        if (groups->groups[i].timed)
-            first_s = fmin(first_s, groups->groups[i].start_s);
     if (by_time && group->timed)
         snprintf(text, NAME_BYTES, "%.3f%s%s", group->start_s - first_s, group->name ? " " : "",
                  group->name ? group->name : "");
     else
         snprintf(text, NAME_BYTES, "%s", group->name ? group->name : by_time ? "-" : "(no tag)");
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?'; /* a terminal must not obey a tag */
     return text;
 }
 
@@ -286,14 +319,15 @@ static void print_rows(FILE *file, const struct histogram_groups *groups, double
     static const char *const heads[] = {"", "tag", "file", "start, s", "start, s"};
     char name[NAME_BYTES];
     size_t width = strlen(heads[groups->grouping]);
+    double first_s = first_start_s(groups);
     for (size_t i = 0; i < groups->count; i++) {
-        size_t length = strlen(name_of(groups, i, name));
+        size_t length = strlen(name_of(groups, i, first_s, name));
         width = length > width ? length : width;
     }
     histogram_print_row_head(heads[groups->grouping], (int)width, file);
     for (size_t i = 0; i < groups->count; i++)
-        histogram_print_row(name_of(groups, i, name), (int)width, &groups->groups[i].histogram,
-                            unit, file);
+        histogram_print_row(name_of(groups, i, first_s, name), (int)width,
+                            &groups->groups[i].histogram, unit, file);
 }
 
 static void print_one(FILE *file, const struct options *options,
@@ -315,7 +349,8 @@ static int print_groups(FILE *file, const struct options *options,
         print_one(file, options, &groups->groups[0], unit);
     else
         print_rows(file, groups, unit);
-    return fflush(file) || ferror(file) ? -EIO : 0;
+    errno = 0;
+    return fflush(file) || ferror(file) ? (errno ? -errno : -EIO) : 0;
 }
 
 /* ---- write ----------------------------------------------------------------------------------- */
@@ -326,9 +361,23 @@ struct output {
     struct error *error;
 };
 
+/* Before the first line is written. */
+static int check_times(const struct histogram_groups *groups, struct error *error) {
+    const double year_10000_s = 253402300799.0;
+    for (size_t i = 0; i < groups->count; i++) {
+        const struct histogram_group *group = &groups->groups[i];
+        if (group->timed && (group->start_s < 0 || group->start_s + group->length_s > year_10000_s))
+            return error_set(error, -EINVAL,
+                             "an interval from %.3f s to %.3f s since 1970 cannot be in a .hlog; "
+                             "are its times in milliseconds?",
+                             group->start_s, group->start_s + group->length_s);
+    }
+    return 0;
+}
+
 /* A file's name may have letters that a tag may not. */
 static char *tag_of(const struct histogram_group *group) {
-    char *tag = group->name ? strdup(group->name) : NULL;
+    char *tag = group->name && *group->name ? strdup(group->name) : NULL;
     for (char *at = tag; at && *at; at++) {
         const char letter[2] = {*at, '\0'};
         if (!histogram_log_tag_valid(letter))
@@ -339,17 +388,18 @@ static char *tag_of(const struct histogram_group *group) {
 
 static int write_log(FILE *file, const struct output *output) {
     const struct histogram_groups *groups = output->groups;
-    double unit = unit_ns[2] / unit_ns[output->options->unit], begin_s = 0;
-    for (size_t i = groups->count; i-- > 0;)
-        if (groups->groups[i].timed)
-            begin_s = groups->groups[i].start_s; /* they are sorted */
-    int failure = histogram_log_begin(file, begin_s, unit_names[output->options->unit],
-                                      "written by loopmark hist");
+    double unit = unit_ns[2] / unit_ns[output->options->unit];
+    double begin_s = first_start_s(groups);
+    int failure = check_times(groups, output->error);
+    if (failure)
+        return failure;
+    failure = histogram_log_begin(file, begin_s, unit_names[output->options->unit],
+                                  "written by loopmark hist");
     for (size_t i = 0; i < groups->count && !failure; i++) {
         const struct histogram_group *group = &groups->groups[i];
         char *tag = tag_of(group);
         failure =
-            group->name && !tag
+            group->name && *group->name && !tag
                 ? -ENOMEM
                 : histogram_log_write(file, tag, group->timed ? group->start_s - begin_s : 0,
                                       group->timed ? group->length_s : 0, &group->histogram, unit);
@@ -367,7 +417,7 @@ static int write_table(FILE *file, const struct output *output,
                          "--tag, or add up --by all",
                          output->groups->count);
     return percentile_table_write(&output->groups->groups[0].histogram, file, format,
-                                  (int)options->ticks,
+                                  options->ticks > 0 ? (int)options->ticks : PERCENTILE_TABLE_TICKS,
                                   unit_ns[options->table_unit] / unit_ns[options->unit]);
 }
 
@@ -439,7 +489,8 @@ static int write_groups(const struct options *options, const struct histogram_gr
 
 /* Exit codes: what cannot be read is the user's, what cannot be written is not. */
 static int read_exit_code(int failure) {
-    bool refused = failure == -EACCES || failure == -EISDIR || failure == -EOVERFLOW;
+    bool refused = failure == -EACCES || failure == -EISDIR || failure == -EOVERFLOW ||
+                   failure == -ENOTDIR || failure == -ELOOP || failure == -EFBIG;
     return refused ? EXIT_USAGE : command_exit_code(failure);
 }
 
@@ -449,14 +500,21 @@ static int write_exit_code(int failure) {
 
 /* ---- diff ------------------------------------------------------------------------------------ */
 
-static json_t *difference(const struct histogram *a, const struct histogram *b, double q) {
+/* JSON has no integers above INT64_MAX. */
+static json_t *value_of(uint64_t value, bool valid) {
+    return valid ? json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value) : json_null();
+}
+
+static json_t *difference(const struct histogram *a, const struct histogram *b, bool exact,
+                          double q) {
     bool valid_a = histogram_quantile_valid(a, q), valid_b = histogram_quantile_valid(b, q);
-    double value_a = (double)histogram_quantile(a, q), value_b = (double)histogram_quantile(b, q);
-    return json_pack("{s:f, s:o, s:o, s:o, s:b}", "quantile", q, "a",
-                     valid_a ? json_integer((json_int_t)value_a) : json_null(), "b",
-                     valid_b ? json_integer((json_int_t)value_b) : json_null(), "ratio",
-                     valid_a && valid_b && value_a > 0 ? json_real(value_b / value_a) : json_null(),
-                     "intervals_apart", !histogram_intervals_overlap(a, b, q));
+    uint64_t value_a = histogram_quantile(a, q), value_b = histogram_quantile(b, q);
+    bool comparable = valid_a && valid_b && value_a > 0;
+    return json_pack("{s:f, s:o, s:o, s:o, s:o}", "quantile", q, "a", value_of(value_a, valid_a),
+                     "b", value_of(value_b, valid_b), "ratio",
+                     comparable ? json_real((double)value_b / (double)value_a) : json_null(),
+                     "intervals_apart",
+                     exact ? json_boolean(!histogram_intervals_overlap(a, b, q)) : json_null());
 }
 
 static int write_difference(FILE *file, void *data) {
@@ -464,23 +522,25 @@ static int write_difference(FILE *file, void *data) {
     const struct histogram *a = &output->groups[0].groups[0].histogram;
     const struct histogram *b = &output->groups[1].groups[0].histogram;
     const struct options *options = output->options;
+    bool exact = output->groups[0].groups[0].exact && output->groups[1].groups[0].exact;
     static const double quantiles[] = {0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999};
     if (!options->json) {
         fprintf(file, "A: %s\nB: %s\n\n", name_of_file(options->files[0]),
                 name_of_file(options->files[1]));
-        histogram_print_difference(a, b, unit_ns[options->unit], file);
+        histogram_print_difference(a, b, exact, unit_ns[options->unit], file);
         fprintf(file, "\nEach interval is within its one run. Whether it was the server or the "
                       "moment, only repetitions tell.\n");
         return ferror(file) ? -EIO : 0;
     }
     json_t *list = json_array();
     for (size_t i = 0; i < ARRAY_LENGTH(quantiles); i++)
-        json_array_append_new(list, difference(a, b, quantiles[i]));
+        json_array_append_new(list, difference(a, b, exact, quantiles[i]));
     return write_json_object(
-        file, json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "schema", 1, "unit",
-                        unit_names[options->unit], "a", options->files[0], "b", options->files[1],
-                        "a_count", (json_int_t)a->total, "b_count", (json_int_t)b->total, "a_max",
-                        (json_int_t)a->max, "b_max", (json_int_t)b->max, "quantiles", list));
+        file,
+        json_pack("{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "schema", 1, "unit",
+                  unit_names[options->unit], "a", options->files[0], "b", options->files[1],
+                  "a_count", value_of(a->total, true), "b_count", value_of(b->total, true), "a_max",
+                  value_of(a->max, true), "b_max", value_of(b->max, true), "quantiles", list));
 }
 
 static int diff(const struct options *options, struct error *error) {

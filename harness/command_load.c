@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "harness/command.h"
@@ -366,10 +367,20 @@ static int exit_code(const struct load_result *result, const struct validity *va
 
 /* ---- the log, written while it runs ---------------------------------------------------------- */
 
+static bool writes_to_stdout(const char *path) {
+    struct stat file, output;
+    return strcmp(path, "-") == 0 ||
+           (stat(path, &file) == 0 && fstat(STDOUT_FILENO, &output) == 0 && S_ISREG(file.st_mode) &&
+            file.st_dev == output.st_dev && file.st_ino == output.st_ino);
+}
+
 static int open_log(struct options *options, struct error *error) {
     const char *path = options->hlog_path;
     if (!path)
         return 0;
+    if (writes_to_stdout(path))
+        return error_set(error, -EINVAL, "--hlog %s: results go there; give a file", path);
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away must not end the measurement */
     options->log = latency_log_begin();
     options->log.stream = fopen(path, "we");
     if (!options->log.stream)
@@ -419,8 +430,9 @@ static int run(int argc, char **argv, struct error *error) {
     struct options options;
     if (read_options(&options, argc, argv, error))
         return EXIT_USAGE;
-    if (open_log(&options, error))
-        return EXIT_FAILED;
+    int failure = open_log(&options, error);
+    if (failure)
+        return failure == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
     int code = measure(&options, error);
     if (close_log(&options, error->text[0] ? NULL : error) && code != EXIT_INTERRUPTED)
         code = EXIT_FAILED;

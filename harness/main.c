@@ -89,6 +89,7 @@ static int run_command(const struct command *command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, children would vanish unseen */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of writing it */
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

@@ -271,6 +271,7 @@ struct trial {
     struct campaign *campaign;
     size_t cell, contender;
     unsigned block, position;
+    bool again; /* the second try of a repetition that the machine spoilt */
     struct knob_values knobs;
     struct load_plan load_plan;
     struct server_process server;
@@ -315,10 +316,10 @@ static void plan_load(struct trial *trial) {
 }
 
 /* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
-static void latency_file(const struct campaign *campaign, size_t cell, size_t contender,
-                         const char *ending, char name[PATH_BYTES / 2]) {
+static void latency_file(const struct campaign *campaign, const char *folder, size_t cell,
+                         size_t contender, const char *ending, char name[PATH_BYTES / 2]) {
     const struct experiment *experiment = campaign->experiment;
-    snprintf(name, PATH_BYTES / 2, "latency/%s.%.200s.%s.%s", experiment->name,
+    snprintf(name, PATH_BYTES / 2, "%s/%s.%.200s.%s.%s", folder, experiment->name,
              campaign->cells[cell].label, experiment->contenders[contender].name, ending);
     for (char *at = name; *at; at++)
         if (*at == ' ')
@@ -328,7 +329,8 @@ static void latency_file(const struct campaign *campaign, size_t cell, size_t co
 /* Into memory until it is known whether the repetition is valid. */
 static void open_log(struct trial *trial) {
     trial->log = trial->campaign->run->log;
-    snprintf(trial->tag, sizeof trial->tag, "%s/%u", contender_of(trial)->name, trial->block + 1);
+    snprintf(trial->tag, sizeof trial->tag, "%s/%u%s", contender_of(trial)->name, trial->block + 1,
+             trial->again ? "-again" : "");
     trial->log.tag = trial->tag;
     trial->log.stream = open_memstream(&trial->lines, &trial->lines_size);
     CHECK(trial->log.stream);
@@ -357,8 +359,8 @@ static int keep_log(struct trial *trial, struct error *error) {
     fflush(trial->log.stream);
     if (trial->lines_size == 0)
         return 0;
-    latency_file(campaign, trial->cell, trial->contender,
-                 trial->validity.valid ? "hlog" : "invalid.hlog", name);
+    latency_file(campaign, trial->validity.valid ? "latency" : "latency/invalid", trial->cell,
+                 trial->contender, "hlog", name);
     snprintf(path, sizeof path, "%s/%s", campaign->run->plan->directory, name);
     int failure = latency_log_append(&campaign->run->log, path, trial->lines, error);
     if (!failure)
@@ -570,6 +572,7 @@ static void run_with_retry(struct trial *trial) {
         return;
     run->retries--;
     run->planned++;
+    trial->again = true;
     run_trial(trial);
 }
 
@@ -621,7 +624,7 @@ static int save_latencies(const struct campaign *campaign, struct error *error) 
             struct row *row = row_of(campaign, i, k);
             if (!row->latency.counts)
                 continue;
-            latency_file(campaign, i, k, "hgrm", name);
+            latency_file(campaign, "latency", i, k, "hgrm", name);
             snprintf(path, sizeof path, "%s/%s", run->plan->directory, name);
             int failure = file_write_whole(path, write_hgrm, &row->latency, error);
             if (failure)
@@ -668,7 +671,7 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
 
 static int prepare_directory(const struct run_plan *plan, struct error *error) {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/latency", plan->directory);
+    snprintf(path, sizeof path, "%s/latency/invalid", plan->directory);
     return file_make_directories(path, error);
 }
 
