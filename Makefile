@@ -29,7 +29,7 @@ FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthre
 
 # Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
 LIBRARIES = jansson inih zlib
-OPTIONAL  = libuv
+OPTIONAL  = libuv liburing
 FOUND     = $(shell for name in $(OPTIONAL); do pkg-config --exists $$name && echo $$name; done)
 HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z)
 
@@ -47,7 +47,9 @@ UNIT        := $(call programs,tests/unit/test_*.c)
 CONFORMANCE := $(call programs,tests/conformance/test_*.c)
 ACCURACY    := $(call programs,tests/accuracy/*.c)
 FUZZ        := $(call programs,tests/fuzz/fuzz_*.c)
+NULL_ECHO   := $(BUILD)/tests/performance/null_echo
 STRUCTURE   := $(wildcard tests/structure/*.sh)
+RAW_SERVERS := $(patsubst workloads/%.c,$(BUILD)/%,$(wildcard workloads/servers/raw_*.c))
 INTEROP     := build/interop/node_modules/.package-lock.json
 
 .SUFFIXES:
@@ -58,7 +60,7 @@ INTEROP     := build/interop/node_modules/.package-lock.json
 
 # ---- targets ------------------------------------------------------------------------------------
 
-all: $(PROGRAM) ## builds build/loopmark (the default)
+all: $(PROGRAM) $(RAW_SERVERS) ## builds build/loopmark and build/servers/ (the default)
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -78,15 +80,16 @@ NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_plots      = bench
 
-test: $(PROGRAM) $(UNIT) $(CONFORMANCE) $(FUZZ) ## runs all tests; also with SAN=address or thread
+test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) ## runs all tests; also with SAN=…
 	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) \
+	    $(if $(SAN),,tests/performance/instructions.sh) \
 	    $(wildcard tests/end_to_end/*.sh tests/interop/*.sh)
 
 # Without it these tests say what they leave out.
 interop: $(INTEROP) ## fetches what the interop tests compare with, for `make test`
 
 accuracy: $(PROGRAM) $(ACCURACY) ## checks what is measured against delays and rates that are known
-	@TEST_TIMEOUT_S=600 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
+	@TEST_TIMEOUT_S=900 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
 
 lint: $(PROGRAM) ## checks layers, style and shell scripts; `make test` does it too
 	@tests/run $(STRUCTURE)
@@ -96,13 +99,13 @@ format-check: ## counts per file what clang-format would change: a hint, not a r
 	    awk -F : '/warning:/ { changes[$$1]++ } \
 	              END { for (file in changes) print changes[file], file }' | sort -rn
 
-smoke: $(PROGRAM) ## runs every experiment for an instant, to see that it works
+smoke: all ## runs every experiment for an instant, to see that it works
 	$(PROGRAM) run --smoke all
 
-bench: $(PROGRAM) ## measures the headline cells of all experiments; writes results/<run>/
+bench: all ## measures the headline cells of all experiments; writes results/<run>/
 	$(PROGRAM) run --headline all
 
-bench-full: $(PROGRAM) ## measures all cells of all experiments
+bench-full: all ## measures all cells of all experiments
 	$(PROGRAM) run all
 
 bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, beside HDR_C_DIR's
@@ -177,6 +180,17 @@ LINK = $(CC) @$(BUILD)/flags $(filter %.o,$^) $(ARCHIVE) @$(BUILD)/libraries
 $(PROGRAM): $(BUILD)/harness/main.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -o $@
 
+# Programs that an experiment starts as servers. One whose library is missing is left out.
+LIBRARY_raw_io_uring = liburing
+LIBRARY_raw_libuv    = libuv
+
+$(RAW_SERVERS): $(BUILD)/servers/%: workloads/servers/%.c workloads/servers/raw.h \
+                $(BUILD)/workloads/servers/raw.o $(BUILD)/flags $(BUILD)/compiler
+	@mkdir -p $(@D)
+	$(if $(filter-out $(FOUND),$(LIBRARY_$*)),@echo "$@ is left out: $(LIBRARY_$*) is missing", \
+	    $(CC) @$(BUILD)/flags $< $(filter %.o,$^) -o $@ \
+	        $(if $(LIBRARY_$*),$$(pkg-config --libs $(LIBRARY_$*))))
+
 $(UNIT): $(call shared,tests/unit/test_%.c)
 $(CONFORMANCE): $(call shared,tests/conformance/test_%.c)
 $(UNIT) $(CONFORMANCE) $(ACCURACY): %: %.o $(ARCHIVE) $(BUILD)/libraries
@@ -196,6 +210,9 @@ $(BUILD)/tests/performance/histogram.o: $(BUILD)/hdr_c/given
 $(BUILD)/tests/performance/histogram: %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) $(HDR_C) @$(BUILD)/libraries -o $@
 
+$(NULL_ECHO): %: %.o $(ARCHIVE) $(BUILD)/libraries
+	$(LINK) -o $@
+
 $(FUZZ): $(if $(FUZZ_LINK),,$(BUILD)/tests/fuzz/replay.o)
 $(FUZZ): %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) $(FUZZ_LINK) -o $@
@@ -205,5 +222,7 @@ $(INTEROP): tests/interop/package.json tests/interop/package-lock.json | setup
 	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
 	@touch $@
 
--include $(OBJECTS:.o=.d) $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
-    $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) $(call shared,tests/conformance/test_%.c))
+-include $(OBJECTS:.o=.d) $(NULL_ECHO).d \
+    $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
+    $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) \
+                       $(call shared,tests/conformance/test_%.c) $(BUILD)/workloads/servers/raw.o)

@@ -35,6 +35,9 @@ static json_t *list_loops(void) {
         json_t *loop = entry(info.name, info.available, info.reason.text, info.summary);
         json_object_set_new(loop, "library",
                             info.library ? json_string(info.library) : json_null());
+        json_object_set_new(loop, "variant_of",
+                            info.variant_of ? json_string(info.variant_of) : json_null());
+        json_object_set_new(loop, "control", json_boolean(info.control));
         json_object_set_new(loop, "descriptor_limit",
                             info.descriptor_limit ? json_integer(info.descriptor_limit)
                                                   : json_null());
@@ -154,9 +157,13 @@ static void print_list(const json_t *all, const char *kind) {
     printf("%s\n", kind);
     json_array_foreach(json_object_get(all, kind), index, object) {
         bool available = json_is_true(json_object_get(object, "available"));
-        const char *value = text_of(object, "default");
+        const char *value = text_of(object, "default"), *base = text_of(object, "variant_of");
         printf("  %-18s %s%s%s%s", text_of(object, "name"), text_of(object, "summary"),
                *value ? " (" : "", value, *value ? ")" : "");
+        if (*base)
+            printf(" [variant of %s]", base);
+        if (json_is_true(json_object_get(object, "control")))
+            printf(" [control]");
         if (available)
             printf("\n");
         else

@@ -192,6 +192,11 @@ static int check_meaning(const struct load_plan *plan, struct error *error) {
         return error_set(error, -EINVAL, "--arrivals is of an open loop: it needs --rate");
     if (given(plan, "duration") && plan->requests > 0)
         return error_set(error, -EINVAL, "either --duration or --requests, not both");
+    bool unix_socket = endpoint_is_unix(&plan->target);
+    if (given(plan, "transport") &&
+        (knob_get(&plan->knobs, "transport") == TRANSPORT_UNIX) != unix_socket)
+        return error_set(error, -EINVAL, "transport: the URL is of a %s, and it is what counts",
+                         unix_socket ? "unix socket" : "TCP port");
     return 0;
 }
 
@@ -218,7 +223,11 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     while ((option = getopt_long(argc, argv, "c:t:d:n:q", long_options, NULL)) != -1)
         if (option == '?' || take_option(options, option, optarg, error))
             return -EINVAL;
-    return check_meaning(plan, error) ? -EINVAL : check_plan(plan, error);
+    if (check_meaning(plan, error))
+        return -EINVAL;
+    knob_set_number(&plan->knobs, "transport",
+                    endpoint_is_unix(&plan->target) ? TRANSPORT_UNIX : TRANSPORT_TCP);
+    return check_plan(plan, error);
 }
 
 /* ---- while it runs --------------------------------------------------------------------------- */

@@ -42,16 +42,27 @@ static uint64_t timeval_ns(struct timeval time) {
     return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_usec * 1000;
 }
 
-static void add_fairness(struct load_result *result, const struct thread *thread) {
-    for (uint32_t i = 0; i < thread->slot_count; i++) {
-        const struct slot *slot = &thread->slots[i];
-        if (slot->idle)
-            continue;
-        if (slot->answers < result->slowest_connection)
-            result->slowest_connection = slot->answers;
-        if (slot->answers > result->fastest_connection)
-            result->fastest_connection = slot->answers;
+static int by_number(const void *a, const void *b) {
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* Over all connections that ask. Without memory for it fairness is not known. */
+static void judge_fairness(const struct crew *crew, struct load_result *result) {
+    uint64_t *answers = malloc((result->connections + 1) * sizeof *answers);
+    uint32_t count = 0;
+    for (uint32_t i = 0; answers && i < crew->thread_count; i++)
+        for (uint32_t k = 0; k < crew->threads[i].slot_count; k++)
+            if (!crew->threads[i].slots[k].idle)
+                answers[count++] = crew->threads[i].slots[k].answers;
+    result->asking_connections = count;
+    if (count > 0) {
+        qsort(answers, count, sizeof *answers, by_number);
+        result->slowest_connection = answers[0];
+        result->median_connection = answers[count / 2];
+        result->fastest_connection = answers[count - 1];
     }
+    free(answers);
 }
 
 /* A closed loop ends with requests under way: they have no time yet, but a server that has stopped
@@ -101,7 +112,6 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
         result->busy = busy;
     if (!result->open_loop)
         result->achieved_rate += (double)thread->answers_in_window / (double)window_ns * 1e9;
-    add_fairness(result, thread);
     if (!result->open_loop)
         add_waiting(result, thread);
 }
@@ -109,9 +119,9 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
 static void put_together(struct crew *crew) {
     struct load_result *result = crew->result;
     result->threads = crew->thread_count;
-    result->slowest_connection = UINT64_MAX;
     for (uint32_t i = 0; i < crew->thread_count; i++)
         add_thread(result, &crew->threads[i]);
+    judge_fairness(crew, result);
     /* What was due follows from the planned window, not from when its edges were noticed. */
     const struct thread *first = &crew->threads[0];
     double planned_ns = first->end_ns != UINT64_MAX ? (double)(first->end_ns - first->window_ns)

@@ -11,8 +11,8 @@
  * and with schema the only key that has to be there to be read back; tag, start_s, length_s and
  * exact are read where they are there, and the rest says what is in it. A tag that is not UTF-8 is
  * written with ? for its bytes beyond ASCII. start_s and length_s are null where not known. low and
- * high are the 95 % interval within the run, null where there are too few samples for one or where it is not exact; valid is
- * false with fewer than 5 samples beyond (histogram_quantile_valid). */
+ * high are the 95 % interval within the run, null where there are too few samples for one or where
+ * it is not exact; valid is false with fewer than 5 samples beyond (histogram_quantile_valid). */
 #ifndef LOOPMARK_HISTOGRAM_JSON_H
 #define LOOPMARK_HISTOGRAM_JSON_H
 

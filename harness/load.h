@@ -88,7 +88,8 @@ struct load_result {
     uint64_t received_bytes;
     struct histogram response, service, lag; /* closed loop: only service; load_latency */
     uint32_t connections, threads;
-    uint64_t slowest_connection, fastest_connection; /* answers in the window of one connection */
+    uint32_t asking_connections; /* 0: nothing is known of the next three */
+    uint64_t slowest_connection, median_connection, fastest_connection; /* answers in the window */
     uint64_t answers;         /* that came within the window, whenever they were asked for */
     uint64_t cpu_ns, user_ns; /* all threads, within the window, spinning included */
     uint64_t spin_ns;

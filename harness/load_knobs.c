@@ -13,6 +13,12 @@ static const char *const arrivals_words[] = {
     NULL,
 };
 
+static const char *const transport_words[] = {
+    [TRANSPORT_TCP] = "tcp",
+    [TRANSPORT_UNIX] = "unix",
+    NULL,
+};
+
 #define COUNT_KNOB(knob_name, words, from, low, high)                                              \
     {                                                                                              \
         .name = knob_name, .help = words, .type = KNOB_COUNT, .side = KNOB_CLIENT,                 \
@@ -28,6 +34,14 @@ static const struct knob knobs[] = {
     COUNT_KNOB("connections", "connections that ask", 100, 1, CONNECTIONS_MOST),
     COUNT_KNOB("idle_connections", "further connections that are open and never ask", 0, 0,
                CONNECTIONS_MOST),
+    {.name = "transport",
+     .help = "sockets between generator and server: TCP over loopback, or unix sockets",
+     .type = KNOB_CHOICE,
+     .side = KNOB_CLIENT,
+     .initial = TRANSPORT_TCP,
+     .least = TRANSPORT_TCP,
+     .most = TRANSPORT_UNIX,
+     .choices = transport_words},
     COUNT_KNOB("in_flight", "most unanswered requests of one connection", 1, 1, 1024),
     {.name = "rate",
      .help =

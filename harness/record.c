@@ -86,9 +86,11 @@ static json_t *client(const struct load_result *result) {
     json_object_set_new(object, "context_switches", count(result->context_switches));
     json_object_set_new(object, "threads", count(result->threads));
     json_object_set_new(object, "connections", count(result->connections));
-    bool known = result->slowest_connection != UINT64_MAX;
+    bool known = result->asking_connections > 0;
     json_object_set_new(object, "slowest_connection_requests",
                         known ? count(result->slowest_connection) : json_null());
+    json_object_set_new(object, "median_connection_requests",
+                        known ? count(result->median_connection) : json_null());
     json_object_set_new(object, "fastest_connection_requests",
                         known ? count(result->fastest_connection) : json_null());
     json_object_set_new(object, "congestion_control",

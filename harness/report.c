@@ -16,7 +16,7 @@
 #include "harness/verdicts.h"
 #include "loops/check.h"
 
-enum { NAME_WIDTH = 18, LINE_WIDTH = 100 };
+enum { NAME_WIDTH = 17, VALID_WIDTH = 5, LINE_WIDTH = 100 };
 
 /* One text for both readers: the same lines, laid out as Markdown or for a terminal. */
 struct page {
@@ -157,24 +157,14 @@ static void with_interval(double value, double low, double high, bool bounded,
         snprintf(text, NUMBER_BYTES, "%s", middle);
 }
 
+/* A column that shows a metric. */
 struct value {
+    struct column head;
     enum metric metric;
     double per_unit; /* of the summary's, how many of the table's */
     bool narrow;     /* on a terminal there is no room for its interval */
+    bool percent;    /* of 1, without an interval */
 };
-
-static void value_text(const struct page *page, const struct value *value,
-                       const struct summary_row *row, int width, char text[NUMBER_BYTES]) {
-    const struct spread *spread = &row->metrics[value->metric];
-    double median = spread->median * value->per_unit, low = spread->interval.low * value->per_unit,
-           high = spread->interval.high * value->per_unit;
-    bool bounded = spread->interval.n > 0 && spread->interval.bounded;
-    if (metric_kinds[value->metric].quantile)
-        median = three_digits(median), low = three_digits(low), high = three_digits(high);
-    with_interval(median, low, high, bounded && (page->markdown || !value->narrow), text);
-    if (!page->markdown && columns(text) > width)
-        with_interval(median, low, high, false, text);
-}
 
 static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
     if (isfinite(spread->median))
@@ -183,28 +173,63 @@ static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
         snprintf(text, NUMBER_BYTES, "-");
 }
 
+static void value_text(const struct page *page, const struct value *value,
+                       const struct summary_row *row, char text[NUMBER_BYTES]) {
+    const struct spread *spread = &row->metrics[value->metric];
+    if (value->percent) {
+        percent_text(spread, text);
+        return;
+    }
+    double median = spread->median * value->per_unit, low = spread->interval.low * value->per_unit,
+           high = spread->interval.high * value->per_unit;
+    bool bounded = spread->interval.n > 0 && spread->interval.bounded;
+    if (metric_kinds[value->metric].quantile)
+        median = three_digits(median), low = three_digits(low), high = three_digits(high);
+    with_interval(median, low, high, bounded && (page->markdown || !value->narrow), text);
+    if (!page->markdown && columns(text) > value->head.width)
+        with_interval(median, low, high, false, text);
+}
+
 /* ---- the table of an experiment
  * -------------------------------------------------------------------- */
 
-static const struct column capacity_head[] = {
-    {"cell", 0, false},       {"  server", NAME_WIDTH, false},
-    {"requests/s", 29, true}, {"CPU µs/request", 20, true},
-    {"busy", 5, true},        {"gen.", 5, true},
-    {"valid", 5, true},       {"mark", 0, false},
+/* Beside them a table has the cell, the server, how many repetitions are valid, and the mark. */
+static const struct value capacity_values[] = {
+    {{"requests/s", 29, true}, SUMMARY_THROUGHPUT, 1, false, false},
+    {{"CPU µs/request", 14, true}, SUMMARY_CPU, 1, true, false},
+    {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
+    {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
+    {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
 };
-static const struct column latency_head[] = {
-    {"cell", 0, false},    {"  server", NAME_WIDTH, false},
-    {"p50 µs", 9, true},   {"p99 µs", 27, true},
-    {"p99.9 µs", 9, true}, {"CPU µs", 6, true},
-    {"gen.", 5, true},     {"valid", 5, true},
-    {"mark", 0, false},
+static const struct value latency_values[] = {
+    {{"p50 µs", 7, true}, SUMMARY_P50, 1e3, true, false},
+    {{"p99 µs", 25, true}, SUMMARY_P99, 1e3, false, false},
+    {{"p99.9 µs", 8, true}, SUMMARY_P999, 1e3, true, false},
+    {{"CPU µs", 6, true}, SUMMARY_CPU, 1, true, false},
+    {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
+    {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
 };
-static const struct value capacity_values[] = {{SUMMARY_THROUGHPUT, 1, false},
-                                               {SUMMARY_CPU, 1, false}};
-static const struct value latency_values[] = {{SUMMARY_P50, 1e3, true},
-                                              {SUMMARY_P99, 1e3, false},
-                                              {SUMMARY_P999, 1e3, true},
-                                              {SUMMARY_CPU, 1, true}};
+enum { VALUES_MOST = 8, OTHER_COLUMNS = 4 };
+
+static bool has_floor(const struct summary_experiment *experiment) {
+    for (size_t c = 0; c < experiment->cell_count; c++)
+        if (isfinite(summary_cell_floor(experiment, &experiment->cells[c])))
+            return true;
+    return false;
+}
+
+/* The columns of this experiment's table: of the floor only where one was measured. */
+static size_t values_of(const struct summary_experiment *experiment,
+                        struct value values[VALUES_MOST]) {
+    const struct value *all = experiment->capacity ? capacity_values : latency_values;
+    size_t most =
+        experiment->capacity ? ARRAY_LENGTH(capacity_values) : ARRAY_LENGTH(latency_values);
+    size_t count = 0;
+    for (size_t i = 0; i < most; i++)
+        if (all[i].metric != SUMMARY_CPU_OVER_FLOOR || has_floor(experiment))
+            values[count++] = all[i];
+    return count;
+}
 
 static const char *mark_of(const struct page *page, const struct summary_experiment *experiment,
                            const struct summary_row *row) {
@@ -223,39 +248,41 @@ static const char *mark_of(const struct page *page, const struct summary_experim
 
 static void put_row(const struct page *page, const struct summary_experiment *experiment,
                     const char *label, const struct summary_row *row) {
-    const struct column *head = experiment->capacity ? capacity_head : latency_head;
-    const struct value *values = experiment->capacity ? capacity_values : latency_values;
-    size_t count =
-        experiment->capacity ? ARRAY_LENGTH(capacity_values) : ARRAY_LENGTH(latency_values);
-    size_t column = 2;
+    struct value values[VALUES_MOST];
+    size_t count = values_of(experiment, values);
     char text[NUMBER_BYTES];
     if (page->markdown)
         put_cell(page, label, 0, false);
     snprintf(text, sizeof text, "%s%s", page->markdown ? "" : "  ", row->server);
     put_cell(page, text, NAME_WIDTH, false);
-    for (size_t i = 0; i < count; i++, column++) {
-        value_text(page, &values[i], row, head[column].width, text);
-        put_cell(page, text, head[column].width, true);
+    for (size_t i = 0; i < count; i++) {
+        value_text(page, &values[i], row, text);
+        put_cell(page, text, values[i].head.width, true);
     }
-    if (experiment->capacity) {
-        percent_text(&row->metrics[SUMMARY_SERVER_BUSY], text);
-        put_cell(page, text, head[column].width, true), column++;
-    }
-    percent_text(&row->metrics[SUMMARY_CLIENT_BUSY], text);
-    put_cell(page, text, head[column].width, true), column++;
     snprintf(text, sizeof text, "%zu/%zu", row->valid, row->count);
-    put_cell(page, text, head[column].width, true), column++;
-    put_cell(page, mark_of(page, experiment, row), head[column].width, false);
+    put_cell(page, text, VALID_WIDTH, true);
+    put_cell(page, mark_of(page, experiment, row), 0, false);
     end_row(page);
+}
+
+static void put_table_head(const struct page *page, const struct summary_experiment *experiment) {
+    struct column head[VALUES_MOST + OTHER_COLUMNS];
+    struct value values[VALUES_MOST];
+    size_t count = values_of(experiment, values), used = 0;
+    if (page->markdown)
+        head[used++] = (struct column){"cell", 0, false};
+    head[used++] = (struct column){"  server", NAME_WIDTH, false};
+    for (size_t i = 0; i < count; i++)
+        head[used++] = values[i].head;
+    head[used++] = (struct column){"valid", VALID_WIDTH, true};
+    head[used++] = (struct column){"mark", 0, false};
+    put_head(page, head, used);
 }
 
 /* On a terminal the cell is a line of its own above its servers; in Markdown it is a column. */
 static void put_table(const struct page *page, const struct summary_experiment *experiment) {
-    const struct column *head = experiment->capacity ? capacity_head : latency_head;
-    size_t count = experiment->capacity ? ARRAY_LENGTH(capacity_head) : ARRAY_LENGTH(latency_head);
-    size_t first = page->markdown ? 0 : 1;
     fputs("\n", page->file);
-    put_head(page, head + first, count - first);
+    put_table_head(page, experiment);
     for (size_t c = 0; c < experiment->cell_count; c++) {
         const struct summary_cell *cell = &experiment->cells[c];
         char label[SUMMARY_LABEL_BYTES];
@@ -266,6 +293,34 @@ static void put_table(const struct page *page, const struct summary_experiment *
             if (cell->rows[s].count > 0)
                 put_row(page, experiment, label[0] ? label : "all", &cell->rows[s]);
     }
+}
+
+/* What the multiples of the table are multiples of, cell by cell. */
+static void put_floor(const struct page *page, const struct summary_experiment *experiment) {
+    char *list = NULL;
+    size_t size;
+    const char *between = "";
+    if (!has_floor(experiment))
+        return;
+    FILE *text = open_memstream(&list, &size);
+    CHECK(text);
+    for (size_t c = 0; c < experiment->cell_count; c++) {
+        char label[SUMMARY_LABEL_BYTES], number[UNITS_TEXT_BYTES];
+        double floor_us = summary_cell_floor(experiment, &experiment->cells[c]);
+        if (!isfinite(floor_us))
+            continue;
+        summary_cell_label(experiment, &experiment->cells[c], 0, label);
+        short_number(floor_us, number);
+        fprintf(text, "%s%s µs%s%s", between, number, label[0] ? " at " : "", label);
+        between = "; ";
+    }
+    CHECK(fclose(text) == 0);
+    put_line(page, "\n", 2,
+             "× floor: CPU per request as a multiple of what the kernel alone takes to receive and "
+             "send the same bytes, without a loop%s. Here: %s",
+             experiment->capacity ? "" : "; at a given rate it has falling asleep and waking in it",
+             list);
+    free(list);
 }
 
 /* What the marks of this experiment mean; only those that occur. */
@@ -288,6 +343,13 @@ static void put_marks(const struct page *page, const struct summary_experiment *
         if (occurs)
             put_line(page, "\n", 2, "%s: %s", marks[i].mark, marks[i].meaning);
     }
+}
+
+static void put_table_and_notes(const struct page *page,
+                                const struct summary_experiment *experiment) {
+    put_table(page, experiment);
+    put_floor(page, experiment);
+    put_marks(page, experiment);
 }
 
 /* ---- claims
@@ -468,16 +530,13 @@ static int put_experiment(const struct page *page, const struct summary_experime
         if (page->markdown)
             fputs("\n", page->file);
         else
-            put_table(page, experiment);
-        if (!page->markdown)
-            put_marks(page, experiment);
+            put_table_and_notes(page, experiment);
         if (!page->markdown)
             fputs("\n", page->file);
         for (size_t i = 0; i < judged.count; i++)
             put_answer(page, experiment, &judged.claims[i]);
         if (page->markdown) {
-            put_table(page, experiment);
-            put_marks(page, experiment);
+            put_table_and_notes(page, experiment);
             put_claim_table(page, experiment, &judged);
             fputs("\n", page->file);
         }

@@ -9,15 +9,18 @@
 #include <time.h>
 
 #include "harness/build_info.h"
+#include "harness/cell_floor.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
 #include "harness/latency_log.h"
 #include "harness/limits.h"
 #include "harness/load.h"
+#include "harness/load_knobs.h"
 #include "harness/percentile_table.h"
 #include "harness/progress.h"
 #include "harness/random.h"
 #include "harness/record.h"
+#include "harness/record_experiment.h"
 #include "harness/server.h"
 #include "harness/source.h"
 #include "harness/units.h"
@@ -59,7 +62,8 @@ struct campaign {
     json_t *skipped;
     struct cell *cells; /* those in scope */
     size_t cell_count;
-    struct row *rows; /* cell by cell, contender by contender */
+    struct row *rows;          /* cell by cell, contender by contender */
+    struct cell_floor *floors; /* cell by cell */
 };
 
 static struct row *row_of(const struct campaign *campaign, size_t cell, size_t contender) {
@@ -105,23 +109,33 @@ static void knobs_of(const struct run_plan *plan, const struct experiment *exper
     }
 }
 
+static struct cell_floor floor_of(const struct run_plan *plan, const struct experiment *experiment,
+                                  const struct cell *cell) {
+    struct knob_values knobs;
+    knobs_of(plan, experiment, cell, &experiment->contenders[0], &knobs);
+    return cell_floor_plan(experiment->workload, &knobs, &plan->cpus);
+}
+
 static unsigned planned_repetitions(const struct run_plan *plan,
                                     const struct experiment *experiment, double *duration_ns) {
     struct cell *cells;
     struct knob_values knobs;
     size_t cell_count = choose_cells(plan, experiment, &cells);
     unsigned count = 0;
-    for (size_t i = 0; i < cell_count; i++)
+    unsigned repetitions = repetitions_of(plan, experiment);
+    for (size_t i = 0; i < cell_count; i++) {
+        struct cell_floor floor = floor_of(plan, experiment, &cells[i]);
+        *duration_ns += repetitions * cell_floor_duration_ns(&floor);
         for (size_t k = 0; k < experiment->contender_count; k++) {
             const struct contender *contender = &experiment->contenders[k];
             if (experiment_excluded(experiment, &cells[i], contender))
                 continue;
             knobs_of(plan, experiment, &cells[i], contender, &knobs);
-            unsigned repetitions = repetitions_of(plan, experiment);
             count += repetitions;
             *duration_ns += repetitions * (knob_get(&knobs, "warmup") +
                                            knob_get(&knobs, "duration") + OVERHEAD_NS);
         }
+    }
     free(cells);
     return count;
 }
@@ -194,77 +208,6 @@ static void skip(struct campaign *campaign, const char *server, const char *cell
                   cell ? cell : "", server, reason);
 }
 
-static json_t *describe_claims(const struct experiment *experiment) {
-    json_t *claims = json_array();
-    for (size_t i = 0; i < experiment->claim_count; i++) {
-        const struct claim *claim = &experiment->claims[i];
-        json_array_append_new(claims, json_pack("{s:s, s:s, s:s}", "name", claim->name, "says",
-                                                claim->says, "rule", claim->text));
-    }
-    return claims;
-}
-
-static json_t *version_of(const struct contender *contender) {
-    char version[256];
-    struct loop_info info;
-    if (contender->loop && loop_info_by_name(contender->loop, &info, NULL) == 0 && info.library)
-        return json_string(info.library);
-    const char *const command[] = {"/bin/sh", "-c", contender->version_command, NULL};
-    if (contender->version_command &&
-        environment_command_version(command, version, sizeof version) == 0)
-        return json_string(version);
-    return json_null();
-}
-
-static json_t *describe_servers(const struct experiment *experiment) {
-    json_t *servers = json_array();
-    for (size_t i = 0; i < experiment->contender_count; i++) {
-        const struct contender *contender = &experiment->contenders[i];
-        json_array_append_new(servers,
-                              json_pack("{s:s, s:s?, s:s?, s:o}", "name", contender->name, "loop",
-                                        contender->loop, "command", contender->command, "version",
-                                        version_of(contender)));
-    }
-    return servers;
-}
-
-/* The cells that are to be measured, with their axes' values in the knobs' units, so that one
- * without a single repetition is known to be missing. */
-static json_t *describe_cells(const struct campaign *campaign) {
-    json_t *cells = json_array();
-    for (size_t i = 0; i < campaign->cell_count; i++) {
-        json_t *values = json_array();
-        for (size_t k = 0; k < campaign->experiment->axis_count; k++)
-            json_array_append_new(
-                values,
-                json_real(campaign->cells[i].knobs.values[campaign->experiment->axes[k].knob]));
-        json_array_append_new(
-            cells, json_pack("{s:s, s:o}", "cell", campaign->cells[i].label, "values", values));
-    }
-    return cells;
-}
-
-/* Relative to the checkout where it lies in it: a record is read on other machines. */
-static const char *path_in_checkout(const char *path) {
-    const char *source = source_directory();
-    size_t length = strlen(source);
-    return strncmp(path, source, length) == 0 && path[length] == '/' ? path + length + 1 : path;
-}
-
-static json_t *describe(const struct campaign *campaign) {
-    const struct experiment *experiment = campaign->experiment;
-    json_t *axes = json_array();
-    for (size_t i = 0; i < experiment->axis_count; i++)
-        json_array_append_new(
-            axes, json_string(knob_at(&experiment->base, experiment->axes[i].knob)->name));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:O}", "name", experiment->name,
-                     "file", path_in_checkout(experiment->path), "question", experiment->question,
-                     "measure", measure_names[experiment->measure], "workload",
-                     experiment->workload->name, "axes", axes, "cells", describe_cells(campaign),
-                     "servers", describe_servers(experiment), "claims", describe_claims(experiment),
-                     "skipped", campaign->skipped);
-}
-
 /* ---- one repetition -------------------------------------------------------------------------- */
 
 struct trial {
@@ -295,6 +238,7 @@ static int start_server(struct trial *trial, struct error *error) {
         .workload = trial->campaign->experiment->workload,
         .knobs = &trial->knobs,
         .cpus = trial->campaign->run->plan->cpus.server,
+        .unix_socket = knob_get(&trial->knobs, "transport") == TRANSPORT_UNIX,
     };
     return server_start(&plan, &trial->server, error);
 }
@@ -422,7 +366,6 @@ static void record_trial(const struct trial *trial, const struct load_result *re
     json_object_set_new(record, "loop",
                         contender->loop ? json_string(contender->loop) : json_null());
     json_object_set_new(record, "measure", json_string(measure_names[experiment->measure]));
-    json_object_set_new(record, "floor_us_per_request", json_null());
     json_array_append_new(campaign->run->repetitions, record);
 }
 
@@ -576,22 +519,41 @@ static void run_with_retry(struct trial *trial) {
     run_trial(trial);
 }
 
-/* Every server of a cell once, in random order. */
+static void measure_floor(struct campaign *campaign, size_t cell) {
+    const char *label = campaign->cells[cell].label;
+    struct error reason;
+    progress_status(&campaign->run->progress, "%s %s, kernel floor", campaign->experiment->name,
+                    label);
+    int failure = cell_floor_measure(&campaign->floors[cell], &reason);
+    if (failure && !interrupted)
+        skip(campaign, "kernel floor", label, reason.text);
+}
+
+/* Every server of a cell once and its floor, in random order. */
 static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
+    enum { FLOOR = EXPERIMENT_CONTENDERS_MOST };
     struct run *run = campaign->run;
-    uint32_t order[EXPERIMENT_CONTENDERS_MOST], count = 0;
+    uint32_t order[EXPERIMENT_CONTENDERS_MOST + 1], count = 0, position = 0;
+    size_t first = json_array_size(run->repetitions);
     for (uint32_t i = 0; i < campaign->experiment->contender_count; i++)
         if (!row_of(campaign, cell, i)->skipped)
             order[count++] = i;
+    if (count > 0 && campaign->floors[cell].known)
+        order[count++] = FLOOR;
     random_shuffle(&run->order, order, count);
     for (uint32_t i = 0; i < count && !interrupted && !run->log_failure; i++) {
+        if (order[i] == FLOOR) {
+            measure_floor(campaign, cell);
+            continue;
+        }
         struct trial trial = {.campaign = campaign,
                               .cell = cell,
                               .contender = order[i],
                               .block = block,
-                              .position = i};
+                              .position = position++};
         run_with_retry(&trial);
     }
+    cell_floor_record(&campaign->floors[cell], run->repetitions, first);
 }
 
 static int run_blocks(struct campaign *campaign, struct error *error) {
@@ -643,6 +605,7 @@ static void free_campaign(struct campaign *campaign) {
     for (size_t i = 0; i < rows; i++)
         histogram_close(&campaign->rows[i].latency);
     free(campaign->rows);
+    free(campaign->floors);
     free(campaign->cells);
     json_decref(campaign->skipped);
 }
@@ -653,12 +616,17 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
     campaign.cell_count = choose_cells(run->plan, experiment, &campaign.cells);
     campaign.rows =
         calloc(campaign.cell_count * experiment->contender_count + 1, sizeof *campaign.rows);
-    CHECK(campaign.rows && campaign.skipped);
+    campaign.floors = calloc(campaign.cell_count + 1, sizeof *campaign.floors);
+    CHECK(campaign.rows && campaign.floors && campaign.skipped);
+    for (size_t i = 0; i < campaign.cell_count; i++)
+        campaign.floors[i] = floor_of(run->plan, experiment, &campaign.cells[i]);
     if (campaign.cell_count == 0) {
         free_campaign(&campaign);
         return 0;
     }
-    json_array_append_new(json_object_get(run->record, "experiments"), describe(&campaign));
+    json_array_append_new(
+        json_object_get(run->record, "experiments"),
+        record_experiment(experiment, campaign.cells, campaign.cell_count, campaign.skipped));
     skip_what_cannot_run(&campaign);
     int failure = run_blocks(&campaign, error);
     if (!failure)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "harness/interrupt.h"
+#include "harness/source.h"
 
 enum {
     READY_TIMEOUT_MS = 10000,
@@ -350,8 +351,10 @@ static bool runs(const char *const arguments[]) {
 
 static bool on_path(const char *name) {
     char file[512];
-    if (strchr(name, '/'))
-        return access(name, X_OK) == 0;
+    if (strchr(name, '/')) {
+        snprintf(file, sizeof file, "%s/%s", *name == '/' ? "" : source_directory(), name);
+        return access(file, X_OK) == 0;
+    }
     const char *path = getenv("PATH");
     while (path && *path) {
         size_t length = strcspn(path, ":");

@@ -44,7 +44,8 @@ bool server_alive(struct server_process *server, struct error *error);
 /* SIGTERM, and SIGKILL for what is left after two seconds. Waits for the end. */
 void server_stop(struct server_process *server);
 
-/* `need` is an executable or `python:MODULE`. 0, or -ENOENT when it is missing. Blocks. */
+/* `need` is an executable (with a slash: from the source directory, as commands are) or
+ * `python:MODULE`. 0, or -ENOENT when it is missing. Blocks. */
 int server_check_need(const char *need, struct error *error);
 
 #endif

@@ -18,15 +18,18 @@
 #define EQUAL_RATES 0.01
 
 const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
-    [SUMMARY_THROUGHPUT] = {"throughput", "throughput_per_s", "achieved_rate", 1, 0, false},
-    [SUMMARY_P50] = {"p50", "p50_ms", "response_ns.p50", 1e-6, P50_SAMPLES, true},
-    [SUMMARY_P99] = {"p99", "p99_ms", "response_ns.p99", 1e-6, P99_SAMPLES, true},
-    [SUMMARY_P999] = {"p999", "p999_ms", "response_ns.p999", 1e-6, P999_SAMPLES, true},
-    [SUMMARY_CPU] = {"cpu_per_request", "server_cpu_us_per_request", "server.cpu_us_per_request", 1,
-                     0, false},
-    [SUMMARY_SERVER_BUSY] = {"server_busy", "server_busy", "server.busy", 1, 0, false},
-    [SUMMARY_CLIENT_BUSY] = {"client_busy", "client_busy", "client.busy", 1, 0, false},
-    [SUMMARY_MAX_RSS] = {"rss", "max_rss_bytes", "server.max_rss_bytes", 1, 0, false},
+    [SUMMARY_THROUGHPUT] = {"throughput", "throughput_per_s", "achieved_rate", NULL, 1, 0, false},
+    [SUMMARY_P50] = {"p50", "p50_ms", "response_ns.p50", NULL, 1e-6, P50_SAMPLES, true},
+    [SUMMARY_P99] = {"p99", "p99_ms", "response_ns.p99", NULL, 1e-6, P99_SAMPLES, true},
+    [SUMMARY_P999] = {"p999", "p999_ms", "response_ns.p999", NULL, 1e-6, P999_SAMPLES, true},
+    [SUMMARY_CPU] = {"cpu_per_request", "server_cpu_us_per_request", "server.cpu_us_per_request",
+                     NULL, 1, 0, false},
+    [SUMMARY_SERVER_BUSY] = {"server_busy", "server_busy", "server.busy", NULL, 1, 0, false},
+    [SUMMARY_CLIENT_BUSY] = {"client_busy", "client_busy", "client.busy", NULL, 1, 0, false},
+    [SUMMARY_MAX_RSS] = {"rss", "max_rss_bytes", "server.max_rss_bytes", NULL, 1, 0, false},
+    [SUMMARY_FLOOR] = {"floor", "floor_us_per_request", "floor_us_per_request", NULL, 1, 0, false},
+    [SUMMARY_CPU_OVER_FLOOR] = {"cpu_over_floor", "server_cpu_over_floor",
+                                "server.cpu_us_per_request", "floor_us_per_request", 1, 0, false},
 };
 
 enum metric metric_find(const char *name) {
@@ -60,8 +63,11 @@ static bool number_at(const json_t *object, const char *path, double *value) {
 }
 
 bool metric_value(const json_t *repetition, enum metric metric, double *value) {
-    bool known = number_at(repetition, metric_kinds[metric].path, value);
-    *value *= metric_kinds[metric].scale;
+    const struct metric_kind *kind = &metric_kinds[metric];
+    double divisor = 1;
+    bool known = number_at(repetition, kind->path, value) &&
+                 (!kind->per || (number_at(repetition, kind->per, &divisor) && divisor > 0));
+    *value *= known ? kind->scale / divisor : 1;
     return known;
 }
 
@@ -401,6 +407,17 @@ bool summary_same_value(const struct summary_cell *a, const struct summary_cell 
                         const char *axis) {
     const char *word = axis_text(b->name, axis);
     return word && summary_axis_is(a, axis, word);
+}
+
+double summary_cell_floor(const struct summary_experiment *experiment,
+                          const struct summary_cell *cell) {
+    const struct spread *best = NULL;
+    for (size_t i = 0; i < experiment->server_count; i++) {
+        const struct spread *spread = &cell->rows[i].metrics[SUMMARY_FLOOR];
+        if (!best || spread->interval.n > best->interval.n)
+            best = spread;
+    }
+    return best && best->interval.n > 0 ? best->median : NAN;
 }
 
 /* ---- labels ---------------------------------------------------------------------------------- */

@@ -32,6 +32,8 @@ enum metric {
     SUMMARY_SERVER_BUSY,
     SUMMARY_CLIENT_BUSY,
     SUMMARY_MAX_RSS,
+    SUMMARY_FLOOR,
+    SUMMARY_CPU_OVER_FLOOR,
     SUMMARY_METRICS,
 };
 
@@ -39,6 +41,7 @@ struct metric_kind {
     const char *name;   /* as rules and tables say it: "throughput" */
     const char *column; /* in CSV files, unit last: "throughput_per_s" */
     const char *path;   /* in a repetition: "response_ns.p99" */
+    const char *per;    /* what of the same repetition it is divided by, likewise; or null */
     double scale;       /* the record's unit × scale = the column's */
     double samples;     /* responses it takes to rank by it; 0: any number will do */
     bool quantile;
@@ -108,6 +111,11 @@ struct summary {
 /* -EINVAL: not a record of schema 1, with the reason. -ENOMEM. Free the summary in either case. */
 int summary_init(struct summary *summary, const json_t *run, struct error *error);
 void summary_free(struct summary *summary);
+
+/* The kernel floor of a cell: the median of the row that has one in the most blocks. NAN: there is
+ * none. */
+double summary_cell_floor(const struct summary_experiment *experiment,
+                          const struct summary_cell *cell);
 
 /* Null if there is none. */
 const struct summary_experiment *summary_find_experiment(const struct summary *summary,

@@ -52,6 +52,11 @@ struct listener {
 struct source {
     int fd;
     unsigned armed; /* WATCH_READ | WATCH_WRITE as the poller has it */
+    bool of_stream; /* in a readiness_stream: may be polled edge-triggered */
+    /* For edge-triggered pollers: what the stream may be ready for without a further event. The
+     * poller sets it; the stream takes out what it has found exhausted. */
+    unsigned pending;
+    bool ended; /* an end waits behind the data: a short read has not exhausted it */
     void (*ready)(struct source *source, unsigned events);
 };
 
@@ -66,7 +71,11 @@ struct poller {
 struct backend {
     const char *name;
     const char *summary;
-    int descriptor_limit; /* see loop_info */
+    const char *variant_of; /* this and the next four: see loop_info */
+    bool control;
+    bool spins; /* `wait` is never asked to sleep, so `wake` may be null */
+    bool defers_sends;
+    int descriptor_limit;
     uint64_t timer_resolution_ns;
     bool syscalls_exact;
     size_t stream_bytes; /* sizeof its stream struct, whose first member is struct stream */
@@ -108,17 +117,21 @@ struct backend {
     const struct poller *poller; /* readiness backends */
 };
 
-/* stream.c: the stream operations of every readiness backend. */
+/* stream.c: the stream operations of every readiness backend; without those that a backend may
+ * have its own way of, and with them. */
+#define READINESS_SHARED                                                                           \
+    .listener_bytes = READINESS_LISTENER_BYTES, .listen = readiness_listen,                        \
+    .unlisten = readiness_unlisten, .connect = readiness_connect, .pause = readiness_pause,        \
+    .shutdown = readiness_shutdown, .watch = readiness_watch
 #define READINESS_STREAMS                                                                          \
-    .stream_bytes = READINESS_STREAM_BYTES, .listener_bytes = READINESS_LISTENER_BYTES,            \
-    .listen = readiness_listen, .unlisten = readiness_unlisten, .connect = readiness_connect,      \
-    .send = readiness_send, .pause = readiness_pause, .shutdown = readiness_shutdown,              \
-    .finish = readiness_finish, .watch = readiness_watch
+    READINESS_SHARED, .stream_bytes = READINESS_STREAM_BYTES, .send = readiness_send,              \
+                      .finish = readiness_finish
 
 struct readiness_stream {
     struct stream stream;
     struct source source;
     bool dispatching; /* its callbacks are running; the mask is brought up to date after them */
+    bool queued;      /* its send waits for the end of the pass; the mask, too */
     int rest_count;
     struct iovec rest[LOOP_SEND_PARTS]; /* what the pending send still has to write */
 };
@@ -133,6 +146,10 @@ int readiness_listen(struct listener *listener);
 void readiness_unlisten(struct listener *listener);
 int readiness_connect(struct stream *stream, const struct endpoint *target);
 int readiness_send(struct stream *stream, const struct iovec *parts, int count, size_t *taken);
+/* For loops that write at the end of the pass: `send` keeps the parts with the first of these and
+ * answers SEND_LATER; then, once, the second tries them and tells how that went. */
+void readiness_queue_send(struct stream *stream, const struct iovec *parts, int count);
+void readiness_send_queued(struct stream *stream);
 void readiness_pause(struct stream *stream);
 void readiness_shutdown(struct stream *stream);
 void readiness_finish(struct stream *stream);
@@ -184,6 +201,9 @@ static inline void loop_entered(struct loop *loop) {
 
 /* A receive buffer nobody holds; valid until the next call. Null when memory is out. */
 struct buffer *loop_receive_buffer(struct loop *loop);
+/* One more buffer, which is the caller's until it pairs a buffer_hold with a buffer_drop: that puts
+ * it on loop->free_buffers, where this looks first. Null when memory is out. */
+struct buffer *loop_take_buffer(struct loop *loop);
 
 /* Makes an accepted descriptor a stream: options, limit check, memory. The caller then hands it to
  * its kernel interface and calls stream_deliver_open. Null: refused, the descriptor is closed. */
@@ -210,6 +230,8 @@ static inline bool stream_wants_data(const struct stream *stream) {
     return stream->open && !stream->paused && !stream->ended && !stream->closing;
 }
 
-extern const struct backend select_backend, epoll_backend, libuv_backend;
+extern const struct backend select_backend, poll_backend, epoll_backend, epoll_et_backend,
+    epoll_spin_backend, epoll_writeend_backend, libuv_backend, libuv_write_backend,
+    io_uring_backend, null_backend;
 
 #endif

@@ -7,25 +7,17 @@
  * - epoll_wait counts in milliseconds; epoll_pwait2 (Linux 5.11) in nanoseconds
  * - events of one wait may belong to something removed by an earlier callback of the same wait:
  * streams are freed only at the end of the pass, and `forget` blanks the rest of the batch for
- * watches */
+ * watches
+ *
+ * epoll-spin is the same but for a flag: it is never asked to sleep. */
+#include "epoll.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
-#include "backend.h"
-
-enum { EVENTS_PER_WAIT = 512 };
-
-struct epoll_state {
-    int fd;
-    struct wakeup wakeup;
-    int count, next; /* the batch being dispatched: events[next..count) are still to come */
-    struct epoll_event events[EVENTS_PER_WAIT];
-};
-
-static int epoll_arm(struct loop *loop, struct source *source, unsigned events) {
+int epoll_arm(struct loop *loop, struct source *source, unsigned events) {
     struct epoll_state *state = loop->backend_state;
     struct epoll_event event = {.data.ptr = source};
     if (events & WATCH_READ)
@@ -39,17 +31,17 @@ static int epoll_arm(struct loop *loop, struct source *source, unsigned events) 
     return epoll_ctl(state->fd, operation, source->fd, &event) ? -errno : 0;
 }
 
-static void epoll_forget(struct loop *loop, struct source *source) {
+void epoll_forget(struct loop *loop, struct source *source) {
     struct epoll_state *state = loop->backend_state;
     for (int i = state->next; i < state->count; i++)
         if (state->events[i].data.ptr == source)
             state->events[i].data.ptr = NULL;
 }
 
-static int epoll_backend_wait(struct loop *loop, int64_t timeout_ns) {
+int epoll_collect(struct loop *loop, int64_t timeout_ns) {
     struct epoll_state *state = loop->backend_state;
     struct timespec timeout = clock_timespec(timeout_ns > 0 ? (uint64_t)timeout_ns : 0);
-    state->count = epoll_pwait2(state->fd, state->events, EVENTS_PER_WAIT,
+    state->count = epoll_pwait2(state->fd, state->events, EPOLL_EVENTS_PER_WAIT,
                                 timeout_ns < 0 ? NULL : &timeout, NULL);
     loop->counters.syscalls[SYSCALL_WAIT]++;
     loop_entered(loop);
@@ -58,28 +50,29 @@ static int epoll_backend_wait(struct loop *loop, int64_t timeout_ns) {
         return errno == EINTR ? 0 : -errno;
     }
     loop->pass_events = (uint64_t)state->count;
+    return 0;
+}
+
+int epoll_level_wait(struct loop *loop, int64_t timeout_ns) {
+    struct epoll_state *state = loop->backend_state;
+    int failure = epoll_collect(loop, timeout_ns);
     for (state->next = 0; state->next < state->count;) {
         const struct epoll_event *event = &state->events[state->next++];
         struct source *source = event->data.ptr;
         if (!source)
             continue;
-        unsigned events = 0;
-        if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-            events |= WATCH_READ;
-        if (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-            events |= WATCH_WRITE;
-        source->ready(source, events & source->armed);
+        source->ready(source, epoll_readiness(event->events) & source->armed);
     }
     state->count = 0;
-    return 0;
+    return failure;
 }
 
-static void epoll_wake(struct loop *loop) {
+void epoll_wake(struct loop *loop) {
     struct epoll_state *state = loop->backend_state;
     wakeup_signal(&state->wakeup);
 }
 
-static int epoll_available(struct error *reason) {
+int epoll_available(struct error *reason) {
     struct timespec none = {0};
     struct epoll_event event;
     int fd = epoll_create1(EPOLL_CLOEXEC);
@@ -94,18 +87,19 @@ static int epoll_available(struct error *reason) {
     return 0;
 }
 
-static void epoll_close(struct loop *loop) {
+void epoll_close(struct loop *loop) {
     struct epoll_state *state = loop->backend_state;
     wakeup_close(&state->wakeup);
     close(state->fd);
     free(state);
 }
 
-static int epoll_open(struct loop *loop, struct error *error) {
+int epoll_open(struct loop *loop, struct error *error) {
     struct epoll_state *state = calloc(1, sizeof *state);
     if (!state)
         return error_set(error, -ENOMEM, "out of memory");
     loop->backend_state = state;
+    epoll_link_init(&state->work);
     state->fd = epoll_create1(EPOLL_CLOEXEC);
     int failure = state->fd < 0 ? -errno : wakeup_open(loop, &state->wakeup);
     if (failure) {
@@ -117,18 +111,24 @@ static int epoll_open(struct loop *loop, struct error *error) {
     return 0;
 }
 
-static const struct poller epoll_poller = {.arm = epoll_arm, .forget = epoll_forget};
+const struct poller epoll_poller = {.arm = epoll_arm, .forget = epoll_forget};
 
 const struct backend epoll_backend = {
     .name = "epoll",
     .summary = "level-triggered reactor on epoll, registered once, write tried at once",
-    .timer_resolution_ns = 1,
-    .syscalls_exact = true,
-    .available = epoll_available,
-    .open = epoll_open,
-    .close = epoll_close,
-    .wait = epoll_backend_wait,
-    .wake = epoll_wake,
+    EPOLL_LOOP,
+    .wait = epoll_level_wait,
+    .poller = &epoll_poller,
+    READINESS_STREAMS,
+};
+
+const struct backend epoll_spin_backend = {
+    .name = "epoll-spin",
+    .summary = "epoll that never sleeps: what waking up costs is what it saves",
+    .variant_of = "epoll",
+    .spins = true,
+    EPOLL_LOOP,
+    .wait = epoll_level_wait,
     .poller = &epoll_poller,
     READINESS_STREAMS,
 };

@@ -13,7 +13,12 @@
  *   and closes whatever waits and tells nobody: such connections are not in accept_refused
  * - it calls epoll_ctl, and repeats writes, where we cannot see it: the counters hold what is known
  *
- * UV_METRICS_IDLE_TIME is never set: it adds a system call to every wait. */
+ * UV_METRICS_IDLE_TIME is never set: it adds a system call to every wait.
+ *
+ * libuv-write differs in one thing: each send is a uv_write, whose request comes from a free list.
+ * It runs at once as well, so mostly it is SEND_DONE, too; what is left over follows as above. The
+ * callback of such a request comes from the next uv_run, before it polls, and UV_RUN_ONCE would
+ * not sleep after it. So here a pass is one turn of UV_RUN_DEFAULT, ended by a uv_check. */
 #include <errno.h>
 
 #include "backend.h"
@@ -21,6 +26,9 @@
 #define LIBUV_FACTS                                                                                \
     .name = "libuv", .summary = "libuv's own loop: uv_try_write first, uv_write for the rest",     \
     .timer_resolution_ns = NS_PER_MS
+#define LIBUV_WRITE_FACTS                                                                          \
+    .name = "libuv-write", .summary = "libuv with uv_write for every send, as tutorials have it",  \
+    .variant_of = "libuv", .timer_resolution_ns = NS_PER_MS
 
 #ifndef HAVE_LIBUV
 
@@ -29,6 +37,7 @@ static int libuv_available(struct error *reason) {
 }
 
 const struct backend libuv_backend = {LIBUV_FACTS, .available = libuv_available};
+const struct backend libuv_write_backend = {LIBUV_WRITE_FACTS, .available = libuv_available};
 
 #else
 
@@ -41,6 +50,8 @@ struct libuv_state {
     uv_loop_t uv;
     uv_async_t wakeup;
     uv_timer_t deadline;         /* carries the nearest timer of the loop's own heap */
+    uv_check_t after_poll;       /* libuv-write */
+    struct write_request *free_requests;
     struct libuv_stream *failed; /* connects refused on the spot, to be told in the next wait */
 };
 
@@ -63,6 +74,13 @@ struct libuv_stream {
     bool reading;      /* between uv_read_start and uv_read_stop */
     bool dispatching;  /* its callbacks are running; `reading` is brought up to date after them */
     struct libuv_stream *failed_next;
+};
+
+/* libuv-write: one uv_write. A stream may have several that are written and not yet called back. */
+struct write_request {
+    uv_write_t write;
+    bool later; /* its end is the end of a SEND_LATER */
+    struct write_request *next;
 };
 
 struct libuv_listener {
@@ -210,6 +228,54 @@ static int libuv_send(struct stream *stream, const struct iovec *parts, int coun
     bufs[first].base += left;
     bufs[first].len -= left;
     return write_rest(own, bufs + first, count - first);
+}
+
+/* ---- sending, libuv-write -------------------------------------------------------------------- */
+
+static void request_written(uv_write_t *write, int status) {
+    struct write_request *request = CONTAINER_OF(write, struct write_request, write);
+    struct libuv_stream *own = stream_of_handle(write->handle);
+    struct libuv_state *state = own->stream.loop->backend_state;
+    bool later = request->later;
+    request->next = state->free_requests;
+    state->free_requests = request;
+    if (!later)
+        return;
+    uv_stop(&state->uv); /* it may not have polled yet: what the callback does cannot wait */
+    rest_written(write, status);
+}
+
+static int send_by_write(struct stream *stream, const struct iovec *parts, int count,
+                         size_t *taken) {
+    struct libuv_stream *own = libuv_stream(stream);
+    struct libuv_state *state = stream->loop->backend_state;
+    struct loop_counters *counters = &stream->loop->counters;
+    struct write_request *request = state->free_requests;
+    if (request)
+        state->free_requests = request->next;
+    else if (!(request = malloc(sizeof *request)))
+        return -ENOMEM;
+    uv_buf_t bufs[LOOP_SEND_PARTS];
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        bufs[i] = (uv_buf_t){.base = parts[i].iov_base, .len = parts[i].iov_len};
+        bytes += parts[i].iov_len;
+    }
+    int failure = uv_write(&request->write, &own->handle.stream, bufs, (unsigned)count,
+                           request_written);
+    if (failure) {
+        request->next = state->free_requests;
+        state->free_requests = request;
+        return failure;
+    }
+    counters->syscalls[SYSCALL_SEND]++;
+    size_t left = uv_stream_get_write_queue_size(&own->handle.stream);
+    if (left == bytes)
+        counters->syscalls[SYSCALL_SEND_AGAIN]++;
+    *taken = bytes - left;
+    request->later = left > 0;
+    own->rest_bytes = left;
+    return left > 0 ? SEND_LATER : SEND_DONE;
 }
 
 static void libuv_shutdown(struct stream *stream) {
@@ -422,6 +488,10 @@ static void deadline_passed(uv_timer_t *deadline) {
     uv_stop(deadline->loop);
 }
 
+static void polled(uv_check_t *after_poll) {
+    uv_stop(after_poll->loop);
+}
+
 static void woken(uv_async_t *wakeup) {
     struct loop *loop = wakeup->loop->data;
     count_event(loop);
@@ -441,7 +511,8 @@ static int libuv_wait(struct loop *loop, int64_t timeout_ns) {
         CHECK(uv_timer_start(&state->deadline, deadline_passed, timeout_ms, 0) == 0);
     }
     loop->counters.syscalls[SYSCALL_WAIT]++;
-    uv_run(&state->uv, timeout_ns == 0 ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    uv_run_mode sleeping = loop->backend == &libuv_write_backend ? UV_RUN_DEFAULT : UV_RUN_ONCE;
+    uv_run(&state->uv, timeout_ns == 0 ? UV_RUN_NOWAIT : sleeping);
     uv_timer_stop(&state->deadline);
     return 0;
 }
@@ -463,6 +534,9 @@ static int libuv_open(struct loop *loop, struct error *error) {
     state->uv.data = loop;
     CHECK(uv_async_init(&state->uv, &state->wakeup, woken) == 0);
     CHECK(uv_timer_init(&state->uv, &state->deadline) == 0);
+    CHECK(uv_check_init(&state->uv, &state->after_poll) == 0);
+    if (loop->backend == &libuv_write_backend)
+        CHECK(uv_check_start(&state->after_poll, polled) == 0);
     loop->backend_state = state;
     return 0;
 }
@@ -471,8 +545,14 @@ static void libuv_close(struct loop *loop) {
     struct libuv_state *state = loop->backend_state;
     uv_close((uv_handle_t *)&state->wakeup, NULL);
     uv_close((uv_handle_t *)&state->deadline, NULL);
+    uv_close((uv_handle_t *)&state->after_poll, NULL);
     uv_run(&state->uv, UV_RUN_NOWAIT);
     CHECK(uv_loop_close(&state->uv) == 0); /* fails if a watch was never ended */
+    while (state->free_requests) {
+        struct write_request *request = state->free_requests;
+        state->free_requests = request->next;
+        free(request);
+    }
     free(state);
 }
 
@@ -489,24 +569,14 @@ static const char *libuv_library(void) {
     return library_text;
 }
 
-const struct backend libuv_backend = {
-    LIBUV_FACTS,
-    .syscalls_exact = false,
-    .stream_bytes = sizeof(struct libuv_stream),
-    .listener_bytes = sizeof(struct libuv_listener),
-    .library = libuv_library,
-    .open = libuv_open,
-    .close = libuv_close,
-    .wait = libuv_wait,
-    .wake = libuv_wake,
-    .listen = libuv_listen,
-    .unlisten = libuv_unlisten,
-    .connect = libuv_connect,
-    .send = libuv_send,
-    .pause = libuv_pause,
-    .shutdown = libuv_shutdown,
-    .finish = libuv_finish,
-    .watch = libuv_watch,
-};
+#define LIBUV_LOOP                                                                                 \
+    .syscalls_exact = false, .stream_bytes = sizeof(struct libuv_stream),                          \
+    .listener_bytes = sizeof(struct libuv_listener), .library = libuv_library, .open = libuv_open, \
+    .close = libuv_close, .wait = libuv_wait, .wake = libuv_wake, .listen = libuv_listen,          \
+    .unlisten = libuv_unlisten, .connect = libuv_connect, .pause = libuv_pause,                    \
+    .shutdown = libuv_shutdown, .finish = libuv_finish, .watch = libuv_watch
+
+const struct backend libuv_backend = {LIBUV_FACTS, LIBUV_LOOP, .send = libuv_send};
+const struct backend libuv_write_backend = {LIBUV_WRITE_FACTS, LIBUV_LOOP, .send = send_by_write};
 
 #endif

@@ -16,8 +16,15 @@
 
 static const struct backend *const backends[] = {
     &select_backend,
+    &poll_backend,
     &epoll_backend,
+    &epoll_et_backend,
+    &epoll_spin_backend,
+    &epoll_writeend_backend,
     &libuv_backend,
+    &libuv_write_backend,
+    &io_uring_backend,
+    &null_backend,
 };
 
 const char *const loop_syscall_names[SYSCALL_KINDS] = {
@@ -39,6 +46,10 @@ bool loop_info(size_t index, struct loop_info *info) {
         .name = backend->name,
         .summary = backend->summary,
         .library = backend->library ? backend->library() : NULL,
+        .variant_of = backend->variant_of,
+        .control = backend->control,
+        .spins = backend->spins,
+        .defers_sends = backend->defers_sends,
         .descriptor_limit = backend->descriptor_limit,
         .timer_resolution_ns = backend->timer_resolution_ns,
         .available = true,
@@ -346,6 +357,10 @@ static int64_t wait_timeout_ns(struct loop *loop, bool *spinning) {
     *spinning = false;
     if (work_is_due(loop))
         return 0;
+    if (loop->backend->spins) {
+        *spinning = true;
+        return 0;
+    }
     if (loop->timer_count == 0)
         return -1;
     uint64_t due_ns = loop->timers[1]->due_ns, now_ns = loop->now_ns;
@@ -411,10 +426,7 @@ int loop_run(struct loop *loop) {
 /* ---- receive buffers ---------------------------------------------------------------------------
  */
 
-struct buffer *loop_receive_buffer(struct loop *loop) {
-    if (loop->receive && loop->receive->holds == 0)
-        return loop->receive;
-    /* Somebody holds the last one: it comes back to the free list when it is dropped. */
+struct buffer *loop_take_buffer(struct loop *loop) {
     struct buffer *buffer = loop->free_buffers;
     if (buffer) {
         loop->free_buffers = buffer->next;
@@ -427,8 +439,14 @@ struct buffer *loop_receive_buffer(struct loop *loop) {
         loop->counters.buffers++;
     }
     buffer->next = NULL;
-    loop->receive = buffer;
     return buffer;
+}
+
+struct buffer *loop_receive_buffer(struct loop *loop) {
+    /* If somebody holds the last one, it comes back to the free list when it is dropped. */
+    if (!loop->receive || loop->receive->holds > 0)
+        loop->receive = loop_take_buffer(loop);
+    return loop->receive;
 }
 
 void buffer_drop(struct buffer *buffer) {

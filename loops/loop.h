@@ -42,6 +42,14 @@ struct listener;
 struct loop_config {
     uint32_t receive_bytes; /* most bytes one on_data delivers; 0: LOOP_RECEIVE_BYTES */
     uint64_t spin_ns; /* poll instead of sleeping when a timer is nearer than this; 0: never */
+    /* Of the loop `null` alone, which has no sockets: each listener gets this many streams, every
+     * wait hands each of them this much data, and every so many waits stop the loop. */
+    uint32_t null_streams;
+    uint32_t null_bytes;  /* at most receive_bytes; 0: receive_bytes */
+    uint64_t null_rounds; /* 0: it does not stop by itself */
+    /* Of the loop `io_uring` alone; 0: its own choice, which loops/io_uring_ring.h explains. */
+    uint32_t queue_entries;   /* requests that one system call can submit */
+    uint32_t receive_buffers; /* lent to the kernel at a time */
 };
 
 #define LOOP_RECEIVE_BYTES (16u * 1024)
@@ -83,7 +91,8 @@ struct buffer {
     uint32_t size;
     uint32_t holds; /* plain count: one thread */
     struct loop *loop;
-    struct buffer *next; /* the backend's free list */
+    struct buffer *next; /* the backend's free list, or what it keeps for a paused stream */
+    uint32_t kept_bytes; /* the backend's */
 };
 
 /* Keeps the bytes of an on_data valid after it returns, until the matching drop. Loop thread. */
@@ -239,6 +248,10 @@ struct loop_counters {
     uint64_t timers_fired, timer_late_ns, timer_late_max_ns;
     uint64_t posts, wakes; /* wakes: posts and stops that had to wake a sleeping loop */
     uint64_t buffers;      /* receive buffers allocated so far */
+    /* io_uring alone */
+    uint64_t requests;  /* given to the kernel */
+    uint64_t starved;   /* receives that found no buffer; they were asked for again */
+    uint64_t overflows; /* waits after which completions did not fit into their queue */
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 
@@ -249,6 +262,10 @@ struct loop_info {
     const char *name;
     const char *summary;
     const char *library;  /* "libuv 1.44.2"; null for our own */
+    const char *variant_of; /* the loop it differs from in one thing, to explain it; or null */
+    bool control;           /* it moves no bytes: what is left is the cost of everything else */
+    bool spins;             /* it never sleeps */
+    bool defers_sends;      /* stream_send is never SEND_DONE */
     int descriptor_limit; /* highest descriptor + 1 it can take (select: FD_SETSIZE); 0: none */
     uint64_t timer_resolution_ns;
     bool available;

@@ -1,4 +1,4 @@
-/* stream.c: streams, listeners and watches on top of readiness, for select and epoll alike.
+/* stream.c: streams, listeners and watches on top of readiness, for select, poll and epoll alike.
  *
  * A stream is registered once and its mask is touched only when what it waits for really changes: a
  * write is tried at once and writability asked for only while bytes are left over, so an echo costs
@@ -27,8 +27,10 @@ static int arm(struct loop *loop, struct source *source, unsigned events) {
 /* What the stream waits for follows from its state alone. */
 static void arm_stream(struct readiness_stream *ready) {
     struct stream *stream = &ready->stream;
-    if (ready->dispatching)
-        return; /* once, when its callbacks have run: pause and resume in between cost nothing */
+    /* Once, when its callbacks have run and a send that was put off was tried: pause and resume in
+     * between cost nothing. */
+    if (ready->dispatching || ready->queued)
+        return;
     unsigned events = 0;
     if (stream->connecting || ready->rest_count > 0)
         events |= WATCH_WRITE;
@@ -44,6 +46,7 @@ static void arm_stream(struct readiness_stream *ready) {
 
 static void read_stream(struct stream *stream) {
     struct loop_counters *counters = &stream->loop->counters;
+    struct source *source = &readiness(stream)->source;
     for (int reads = 0; reads < LOOP_READS_PER_EVENT; reads++) {
         struct buffer *buffer = loop_receive_buffer(stream->loop);
         if (!buffer) {
@@ -53,9 +56,10 @@ static void read_stream(struct stream *stream) {
         ssize_t n = recv(stream->fd, buffer->bytes, buffer->size, 0);
         counters->syscalls[SYSCALL_READ]++;
         if (n < 0) {
-            if (errno == EAGAIN)
+            if (errno == EAGAIN) {
                 counters->syscalls[SYSCALL_READ_AGAIN]++;
-            else if (errno != EINTR)
+                source->pending &= ~(unsigned)WATCH_READ;
+            } else if (errno != EINTR)
                 stream_fail(stream, -errno);
             return;
         }
@@ -63,6 +67,9 @@ static void read_stream(struct stream *stream) {
             stream_deliver_eof(stream);
             return;
         }
+        /* A short read has emptied the socket, but it does not tell of an end behind the data. */
+        if ((size_t)n < buffer->size && !source->ended)
+            source->pending &= ~(unsigned)WATCH_READ;
         stream_deliver_data(stream, buffer, buffer->bytes, (size_t)n);
         if ((size_t)n < buffer->size || !stream_wants_data(stream))
             return;
@@ -95,6 +102,7 @@ static int write_parts(struct stream *stream, struct iovec *parts, int *count, s
     if (*count > 0) {
         parts[0].iov_base = (char *)parts[0].iov_base + left;
         parts[0].iov_len -= left;
+        readiness(stream)->source.pending &= ~(unsigned)WATCH_WRITE;
     }
     return 0;
 }
@@ -125,6 +133,26 @@ static void write_rest(struct readiness_stream *ready) {
     stream_deliver_sent(stream, failure);
 }
 
+void readiness_queue_send(struct stream *stream, const struct iovec *parts, int count) {
+    struct readiness_stream *ready = readiness(stream);
+    CHECK(ready->rest_count == 0);
+    memcpy(ready->rest, parts, (size_t)count * sizeof *parts);
+    ready->rest_count = count;
+    ready->queued = true;
+}
+
+void readiness_send_queued(struct stream *stream) {
+    struct readiness_stream *ready = readiness(stream);
+    ready->queued = false;
+    if (stream->closing)
+        return;
+    ready->dispatching = true;
+    write_rest(ready);
+    ready->dispatching = false;
+    if (!stream->closing)
+        arm_stream(ready);
+}
+
 /* ---- connecting and accepting -------------------------------------------------------------------
  */
 
@@ -145,7 +173,7 @@ static void stream_ready(struct source *source, unsigned events) {
     if (stream->connecting)
         connect_outcome(stream);
     else {
-        if ((events & WATCH_WRITE) && ready->rest_count > 0)
+        if ((events & WATCH_WRITE) && ready->rest_count > 0 && !ready->queued)
             write_rest(ready);
         if ((events & WATCH_READ) && stream_wants_data(stream))
             read_stream(stream);
@@ -166,7 +194,7 @@ static void failed_connect_ready(struct source *source, unsigned events) {
 
 int readiness_connect(struct stream *stream, const struct endpoint *target) {
     struct readiness_stream *ready = readiness(stream);
-    ready->source = (struct source){.fd = stream->fd, .ready = stream_ready};
+    ready->source = (struct source){.fd = stream->fd, .of_stream = true, .ready = stream_ready};
     if (connect(stream->fd, (const struct sockaddr *)&target->address, target->length) &&
         errno != EINPROGRESS) {
         stream->close_err = -errno;
@@ -180,7 +208,7 @@ static void accept_stream(struct listener *listener, int fd) {
     if (!stream)
         return;
     struct readiness_stream *ready = readiness(stream);
-    ready->source = (struct source){.fd = fd, .ready = stream_ready};
+    ready->source = (struct source){.fd = fd, .of_stream = true, .ready = stream_ready};
     ready->dispatching = true;
     stream_deliver_open(stream, 0);
     ready->dispatching = false;

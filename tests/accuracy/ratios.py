@@ -17,8 +17,8 @@ METRICS = {
 OUTSIDE = 0.01
 
 
-def signed_rank_border(n):
-    """The largest k with P(rank sum <= k) <= OUTSIDE / 2, or -1."""
+def signed_rank_border(n, outside):
+    """The largest k with P(rank sum <= k) <= outside / 2, or -1."""
     ways = [1]  # of choosing ranks with a given sum
     for rank in range(1, n + 1):
         longer = ways + [0] * rank
@@ -28,15 +28,15 @@ def signed_rank_border(n):
     below = 0
     for k, count in enumerate(ways):
         below += count
-        if below > OUTSIDE / 2 * 2**n:
+        if below > outside / 2 * 2**n:
             return k - 1
     return -1
 
 
-def ratio(pairs):
+def ratio(pairs, outside=OUTSIDE):
     logs = [math.log(a / b) for a, b in pairs]
     means = sorted((a + b) / 2 for a, b in itertools.combinations_with_replacement(logs, 2))
-    border = signed_rank_border(len(logs))
+    border = signed_rank_border(len(logs), outside)
     if border < 0:
         raise SystemExit(f"{len(logs)} blocks are too few for an interval")
     middle = (means[(len(means) - 1) // 2] + means[len(means) // 2]) / 2
@@ -57,4 +57,5 @@ def main():
         for server in servers}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -72,9 +72,13 @@ static void check_watchdog(const struct fixture *fixture) {
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* A case may ask for more than its setup does, but not for other queues. */
 static void open_loop(struct fixture *fixture, const struct loop_config *config) {
     struct error error = {""};
-    if (loop_open(fixture->info.name, config, &fixture->loop, &error))
+    struct loop_config both = config ? *config : (struct loop_config){0};
+    both.queue_entries = fixture->setup->config.queue_entries;
+    both.receive_buffers = fixture->setup->config.receive_buffers;
+    if (loop_open(fixture->info.name, &both, &fixture->loop, &error))
         fail_msg("%s", error.text);
     loop_set_data(fixture->loop, fixture);
 }
@@ -158,8 +162,10 @@ static struct probe *called_back(struct stream *stream, char event) {
         fail_msg("callback '%c' on a paused stream", event);
     size_t length = strlen(probe->history);
     assert_true(length + 1 < sizeof probe->history);
-    if (event != 'd' || length == 0 || probe->history[length - 1] != 'd')
+    if (event != 'd' || length == 0 || probe->history[length - 1] != 'd') {
         probe->history[length] = event;
+        probe->history[length + 1] = '\0'; /* a case may have cut it short */
+    }
     return probe;
 }
 
@@ -285,6 +291,26 @@ int probe_send(struct probe *probe, uint8_t *bytes, size_t n, int count) {
     return result;
 }
 
+int whole_send(const struct fixture *fixture) {
+    return fixture->info.defers_sends ? SEND_LATER : SEND_DONE;
+}
+
+void echo_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
+    struct iovec part = {.iov_base = bytes, .iov_len = n};
+    int result = stream_send(stream, &part, 1, buffer);
+    if (result == SEND_LATER) {
+        buffer_hold(buffer);
+        stream_pause(stream);
+    } else if (result < 0)
+        stream_close(stream);
+}
+
+void echo_sent(struct stream *stream, void *cookie, int err) {
+    buffer_drop(cookie);
+    if (err == 0)
+        stream_resume(stream);
+}
+
 void probe_pause(struct probe *probe) {
     IN_CALL(probe->fixture, stream_pause(probe->stream));
     probe->paused = true;
@@ -390,8 +416,17 @@ void peer_reset(int peer) {
 static const char *const transport_names[] = {
     [TRANSPORT_TCP] = "", [TRANSPORT_TCP6] = " (IPv6)", [TRANSPORT_UNIX] = " (unix)"};
 
+/* Every loop runs as it comes; these run once more, as they should not be used, where what is rare
+ * happens all the time. */
+static const struct setup as_it_comes;
+static const struct setup setups[] = {
+    {"io_uring", " (8 entries, 2 buffers)", {.queue_entries = 8, .receive_buffers = 2}},
+    {"io_uring", " (8 entries, 8 buffers)", {.queue_entries = 8, .receive_buffers = 8}},
+};
+
 struct case_run {
-    const struct conformance_case *test;
+    const struct conformance_case *test; /* null: the loop is a control */
+    const struct setup *setup;
     struct loop_info info;
     enum transport transport;
     char name[128];
@@ -410,6 +445,8 @@ static void skip_if_impossible(const struct case_run *run) {
     const char *reason = NULL;
     if (!run->info.available)
         reason = run->info.reason.text;
+    else if (run->info.control)
+        reason = "it is a control and has no sockets";
     else if (run->transport == TRANSPORT_TCP6 && !ipv6_is_there())
         reason = "this host has no ::1";
     if (reason) {
@@ -442,6 +479,7 @@ static void run_case(void **state) {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
     fixture->info = run->info;
+    fixture->setup = run->setup;
     fixture->transport = run->transport;
     fixture->descriptors = count_descriptors();
     snprintf(fixture->directory, sizeof fixture->directory, "/tmp/loopmark-XXXXXX");
@@ -461,14 +499,33 @@ static int end_watch(void **state) {
 
 /* Writes the runs of one case on one backend and returns how many. */
 static size_t list_runs(const struct conformance_case *test, const struct loop_info *info,
-                        struct case_run *runs) {
+                        const struct setup *setup, struct case_run *runs) {
     size_t count = test->every_transport ? ARRAY_LENGTH(transport_names) : 1;
     for (size_t i = 0; i < count; i++) {
-        runs[i] = (struct case_run){.test = test, .info = *info, .transport = (enum transport)i};
-        snprintf(runs[i].name, sizeof runs[i].name, "%s: %s%s", info->name, test->name,
-                 transport_names[i]);
+        runs[i] = (struct case_run){
+            .test = test, .setup = setup, .info = *info, .transport = (enum transport)i};
+        snprintf(runs[i].name, sizeof runs[i].name, "%s%s: %s%s", info->name,
+                 setup->name ? setup->name : "", test->name, transport_names[i]);
     }
     return count;
+}
+
+static size_t list_cases(const struct conformance_case *cases, size_t count,
+                         const struct loop_info *info, struct case_run *runs) {
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += list_runs(&cases[i], info, &as_it_comes, runs + total);
+    for (const struct setup *setup = setups; setup < setups + ARRAY_LENGTH(setups); setup++)
+        for (size_t i = 0; strcmp(setup->backend, info->name) == 0 && i < count; i++)
+            total += list_runs(&cases[i], info, setup, runs + total);
+    return total;
+}
+
+/* The one run that says that a control is left out. */
+static size_t list_control(const char *group, const struct loop_info *info, struct case_run *run) {
+    *run = (struct case_run){.setup = &as_it_comes, .info = *info};
+    snprintf(run->name, sizeof run->name, "%s: %s", info->name, group);
+    return 1;
 }
 
 /* A library may keep descriptors of its own from its first loop on (libuv: a pipe for signals).
@@ -484,14 +541,14 @@ int conformance_main(const char *group, const struct conformance_case *cases, si
     struct loop_info info;
     while (loop_info(backends, &info))
         backends++;
-    size_t most = backends * count * ARRAY_LENGTH(transport_names);
+    size_t most = (backends + ARRAY_LENGTH(setups)) * count * ARRAY_LENGTH(transport_names);
     struct case_run *runs = calloc(most, sizeof *runs);
     struct CMUnitTest *tests = calloc(most, sizeof *tests);
     CHECK(runs && tests);
     for (size_t backend = 0; loop_info(backend, &info); backend++) {
         open_first_loop(&info);
-        for (size_t i = 0; i < count; i++)
-            total += list_runs(&cases[i], &info, runs + total);
+        total += info.control ? list_control(group, &info, runs + total)
+                              : list_cases(cases, count, &info, runs + total);
     }
     for (size_t i = 0; i < total; i++)
         tests[i] = (struct CMUnitTest){.name = runs[i].name,

@@ -3,7 +3,9 @@
  * A case is a function that gets a fixture: a fresh loop of one backend. It drives the loop pass by
  * pass, with plain sockets as peers in the same thread, so that what happens has one order and
  * needs no sleeping. Each case runs once a backend (and once a transport where that is asked for)
- * under the name "backend: case"; a backend that is not available here is a skip with its reason.
+ * under the name "backend: case"; a backend that is not available here is a skip with its reason,
+ * and one without sockets (a control) is left out whole. A loop with queues of its own runs again
+ * with queues and buffers that are far too small.
  *
  * What every stream must keep to, whatever the case is about, is asserted by the probe in each
  * callback: the order of callbacks, none inside the call that starts an operation, none after
@@ -60,10 +62,17 @@ struct probe {
     size_t n;
 };
 
+/* One more way to run a backend. */
+struct setup {
+    const char *backend, *name; /* null: any backend, as it comes */
+    struct loop_config config;  /* queue_entries and receive_buffers */
+};
+
 enum { FIXTURE_PROBES = 16 };
 
 struct fixture {
     struct loop_info info;
+    const struct setup *setup;
     struct loop *loop;
     enum transport transport;
     bool in_call; /* a call that must not call back is under way */
@@ -140,6 +149,14 @@ void probe_pause(struct probe *probe);
 void probe_resume(struct probe *probe);
 void probe_shutdown(struct probe *probe);
 void probe_close(struct probe *probe);
+
+/* What a send returns that the kernel takes whole: SEND_DONE, but SEND_LATER on a loop that defers
+ * sends. */
+int whole_send(const struct fixture *fixture);
+
+/* on_data and on_sent of a stream that sends back what it gets. */
+void echo_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n);
+void echo_sent(struct stream *stream, void *cookie, int err);
 
 /* Lets a peer connect to the probe. The stream is open on return; the result is the peer. */
 int accepted_pair(struct probe *probe);

@@ -83,22 +83,6 @@ struct echo_run {
     uint8_t bytes[MOST_BYTES];
 };
 
-static void serve_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
-    struct iovec part = {.iov_base = bytes, .iov_len = n};
-    int result = stream_send(stream, &part, 1, buffer);
-    assert_true(result >= 0);
-    if (result == SEND_LATER) {
-        buffer_hold(buffer);
-        stream_pause(stream);
-    }
-}
-
-static void serve_sent(struct stream *stream, void *cookie, int err) {
-    buffer_drop(cookie);
-    if (err == 0)
-        stream_resume(stream);
-}
-
 static void serve_closed(struct stream *stream, int err) {
     struct echo_run *run = stream_data(stream);
     assert_int_equal(err, 0);
@@ -155,8 +139,8 @@ static void client_closed(struct stream *stream, int err) {
 
 static const struct stream_handler server_handler = {
     .on_open = either_open,
-    .on_data = serve_data,
-    .on_sent = serve_sent,
+    .on_data = echo_data,
+    .on_sent = echo_sent,
     .on_close = serve_closed,
 };
 static const struct stream_handler client_handler = {
@@ -207,8 +191,10 @@ static void test_system_calls(struct fixture *fixture) {
     if (!loop_counters(fixture->loop)->syscalls_exact)
         skip_case(fixture, "makes system calls that it does not count");
     struct echo_run *run = run_echo(fixture, 64);
+    bool by_request = run->end.counters.requests > 0; /* then one call does all of it */
     for (int kind = 0; kind < SYSCALL_KINDS; kind++) {
-        bool needed = kind == SYSCALL_WAIT || kind == SYSCALL_READ || kind == SYSCALL_SEND;
+        bool needed = kind == SYSCALL_WAIT ||
+                      (!by_request && (kind == SYSCALL_READ || kind == SYSCALL_SEND));
         uint64_t calls = run->end.counters.syscalls[kind] - run->begin.counters.syscalls[kind];
         if (calls != (needed ? 2u * ROUND_TRIPS : 0u))
             fail_msg("%d round trips, two sides: %lu calls of %s", ROUND_TRIPS,

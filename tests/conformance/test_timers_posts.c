@@ -175,7 +175,7 @@ static void test_sleep_until_due(struct fixture *fixture) {
         timer_set(fixture->loop, &stopping.timer, due_ns);
         run_to_stop(fixture);
         assert_true(stopping.now_ns >= due_ns);
-        if (!spins)
+        if (!spins && !fixture->info.spins)
             assert_in_range(loop_counters(fixture->loop)->passes, 1, 20);
         assert_int_equal(loop_counters(fixture->loop)->timers_fired, 1);
     }

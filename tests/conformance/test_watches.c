@@ -225,6 +225,7 @@ static void test_free_in_own_callback(struct fixture *fixture) {
 struct reconnecting {
     struct endpoint target;
     int left, last_fd, reused;
+    uint8_t byte; /* what each of them sends */
 };
 
 static void connect_again(struct probe *probe, char event) {
@@ -233,8 +234,7 @@ static void connect_again(struct probe *probe, char event) {
         int fd = stream_fd(probe->stream);
         reconnecting->reused += fd == reconnecting->last_fd;
         reconnecting->last_fd = fd;
-        uint8_t byte = pattern_byte(0);
-        assert_int_equal(probe_send(probe, &byte, 1, 1), SEND_DONE);
+        assert_int_equal(probe_send(probe, &reconnecting->byte, 1, 1), whole_send(probe->fixture));
     } else if (event == 'd')
         probe_close(probe);
     else if (event == 'c' && --reconnecting->left > 0) {
@@ -245,15 +245,9 @@ static void connect_again(struct probe *probe, char event) {
     }
 }
 
-static void echo_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
-    (void)buffer;
-    struct iovec part = {.iov_base = bytes, .iov_len = n};
-    assert_int_equal(stream_send(stream, &part, 1, NULL), SEND_DONE);
-}
-
 static void test_stream_reuse(struct fixture *fixture) {
-    static const struct stream_handler echo = {.on_data = echo_data};
-    struct reconnecting reconnecting = {.left = 10, .last_fd = -1};
+    static const struct stream_handler echo = {.on_data = echo_data, .on_sent = echo_sent};
+    struct reconnecting reconnecting = {.left = 10, .last_fd = -1, .byte = pattern_byte(0)};
     struct endpoint address;
     fresh_address(fixture, &address);
     assert_int_equal(loop_listen(fixture->loop, &address, 16, &echo, NULL, NULL,

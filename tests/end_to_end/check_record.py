@@ -47,7 +47,8 @@ LOAD = {
 CLIENT = {
     "cpu_us_per_request": (NUMBER, NULL), "user_us_per_request": (NUMBER, NULL), "busy": NUMBER,
     "received_bytes": int, "context_switches": int, "connections": int,
-    "slowest_connection_requests": (int, NULL), "fastest_connection_requests": (int, NULL),
+    "slowest_connection_requests": (int, NULL), "median_connection_requests": (int, NULL),
+    "fastest_connection_requests": (int, NULL),
 }
 SERVER = {
     "cpu_us_per_request": (NUMBER, NULL), "user_us_per_request": (NUMBER, NULL),
@@ -146,6 +147,7 @@ def check_knobs(where, knobs):
                  "warmup_ns", "duration_ns", "timeout_ns", "threads"):
         need(isinstance(knobs.get(name), NUMBER), f"{where}.knobs.{name} is {knobs.get(name)!r}")
     need(knobs.get("arrivals") in ("constant", "poisson"), f"{where}.knobs.arrivals")
+    need(knobs.get("transport") in ("tcp", "unix"), f"{where}.knobs.transport")
 
 
 def check_repetition(where, r, experiments):
@@ -198,6 +200,15 @@ def check_order(repetitions):
              f"positions of {block} are not 0, 1, …")
 
 
+def check_floors(repetitions):
+    """One floor for each block of a cell, over 0 where there is one."""
+    floors = {}
+    for r in repetitions:
+        key, floor = (r["experiment"], r["cell"], r["block"]), r["floor_us_per_request"]
+        need(floors.setdefault(key, floor) == floor, f"{key} has two floors")
+        need(floor is None or floor > 0, f"{key} has a floor of {floor}")
+
+
 def check_run(r, directory):
     has("run", r, RUN)
     need(r["schema"] == 1, f"schema is {r['schema']}")
@@ -223,6 +234,7 @@ def check_run(r, directory):
         check_repetition(f"repetitions[{i}]", repetition, experiments)
     check_order(r["repetitions"])
     check_retries(r["repetitions"])
+    check_floors(r["repetitions"])
     for latency in r["latency"]:
         has("latency", latency, {"experiment": str, "cell": str, "server_name": str, "file": str})
         need(os.path.exists(os.path.join(directory, latency["file"])),

@@ -75,7 +75,11 @@ for kind in "loops workloads experiments claims knobs".split():
         need(entry["available"] == (entry["reason"] is None),
              f"{entry['name']}: available is {entry['available']}, reason {entry['reason']}")
 loops = {loop["name"]: loop for loop in r["loops"]}
-need({"select", "epoll", "libuv"} <= set(loops), f"loops are {sorted(loops)}")
+need({"select", "poll", "epoll", "epoll-et", "libuv"} <= set(loops), f"loops are {sorted(loops)}")
+variants = {name: loop["variant_of"] for name, loop in loops.items() if loop["variant_of"]}
+need(variants == {"epoll-spin": "epoll", "epoll-writeend": "epoll", "libuv-write": "libuv"},
+     f"variants are {variants}")
+need([name for name, loop in loops.items() if loop["control"]] == ["null"], "controls")
 need(loops["select"]["available"] and loops["epoll"]["available"], "select and epoll must run")
 need({"connections", "rate", "size_bytes"} <= {k["name"] for k in r["knobs"]}, "knobs")
 need("echo" in {w["name"] for w in r["workloads"]}, "no echo")

@@ -193,6 +193,6 @@ has_ipv6() { [ -e /proc/net/if_inet6 ] && grep -qw lo /proc/net/if_inet6; }
 available_loops() {
     "$LOOPMARK" list --json | "$python" -c 'import json, sys
 for loop in json.load(sys.stdin)["loops"]:
-    if loop["available"]:
+    if loop["available"] and not loop["control"]:
         print(loop["name"])'
 }

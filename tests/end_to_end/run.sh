@@ -61,6 +61,8 @@ record record run first/run.json 'len(reps) == 8' 'r["complete"]' 'r["seed"] == 
 record skipped_row run first/run.json '[(s["server_name"], s["cell"]) for s in
     r["experiments"][0]["skipped"]] == [("missing", None)]' \
     '"nonexistent-program" in r["experiments"][0]["skipped"][0]["reason"]'
+record floor run first/run.json 'all(x["floor_us_per_request"] for x in reps)' \
+    'len({x["floor_us_per_request"] for x in reps}) == 4' # two cells, two blocks
 record command run first/run.json '"tiny.ini" in r["command"] and "--seed" in r["command"]'
 for file in repetitions.csv tiny.csv report.md latency plots; do
     [ -e "first/$file" ]
@@ -166,6 +168,40 @@ record headline_record run headline/run.json 'r["scope"] == "headline" and len(r
     'all(x["knobs"]["duration_ns"] == 50_000_000 for x in reps)'
 measure smoke tiny.ini --smoke --no-plots --out smoke
 record smoke_record run smoke/run.json 'r["scope"] == "smoke" and len(reps) == 2'
+
+# ---- transports and floors -----------------------------------------------------------------------
+
+# Our loops and a foreign server. A floor needs one request in flight; each transport has its own.
+sed -e 's/, missing/, python/; /missing\]/,$d; /vary/d; /headline/d' tiny.ini >transport.ini
+cat >>transport.ini <<EXPERIMENT
+[server python]
+command = $python workloads/servers/echo_asyncio.py --loop asyncio --listen {listen}
+needs   = $python
+EXPERIMENT
+sed -i 's/^set.connections.*/&\nvary.transport = tcp, unix\nvary.in_flight = 1, 2/' transport.ini
+measure transports transport.ini "${short[@]}" --repetitions 1 --out transports
+record transports_record run transports/run.json 'len(reps) == 12' \
+    '{(x["server_name"], x["knobs"]["transport"]) for x in reps if x["requests"] > 0} ==
+     {(s, t) for s in ("select", "epoll", "python") for t in ("tcp", "unix")}' \
+    'all(x["cell"].startswith("transport=" + x["knobs"]["transport"]) for x in reps)' \
+    'all((x["floor_us_per_request"] is None) == (x["knobs"]["in_flight"] == 2) for x in reps)' \
+    'r["experiments"][0]["skipped"] == []'
+grep -q ',server_cpu_over_floor,' transports/transport.csv
+result floor_column $? "transport.csv has none"
+
+# What is really listened on: the server is told so by its address.
+cat >tell.sh <<TELL
+echo "\$1" >>$folder/addresses
+exec $python workloads/servers/echo_asyncio.py --loop asyncio --listen "\$1"
+TELL
+sed "s|command = .*|command = /bin/sh $folder/tell.sh {listen}|" transport.ini >told.ini
+measure listens told.ini "${short[@]}" --repetitions 1 --set in_flight=1 --out listened
+grep -q '^unix:/' addresses && grep -q '^127.0.0.1:' addresses
+result listens_on_transport $? "$(cat addresses)"
+while IFS= read -r address; do
+    [ ! -e "${address#unix:}" ]
+    result socket_is_gone $? "$address is still there"
+done < <(grep '^unix:' addresses)
 
 sed -e 's/= capacity/= latency/; /vary/d; /headline/d' \
     -e 's/^set.connections.*/set.connections = 4\nset.rate = 1000\nset.arrivals = poisson/' \

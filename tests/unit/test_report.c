@@ -271,7 +271,10 @@ static void numbers_are_in_their_columns_units(void **state) {
                  median_of(run, "loop-echo", cell, "asyncio", NULL, "achieved_rate"));
     assert_about(number_at(cell_of(row, 3)),
                  median_of(run, "loop-echo", cell, "asyncio", "server", "cpu_us_per_request"));
-    assert_string_equal(cell_of(row, 4), " 99 % ");
+    assert_about(number_at(cell_of(row, 4)), /* 4.4 µs in every block */
+                 median_of(run, "loop-echo", cell, "asyncio", "server", "cpu_us_per_request") /
+                     4.4);
+    assert_string_equal(cell_of(row, 5), " 99 % ");
     row = line_with(report.markdown, "p50 µs", "server");
     assert_string_equal(cell_of(row, 2), " p50 µs ");
     assert_string_equal(cell_of(row, 3), " p99 µs ");
@@ -310,6 +313,39 @@ static void numbers_below_a_hundred_have_three_digits(void **state) {
                             cases[i].text);
         done(&report, run);
     }
+}
+
+static void tells_the_multiple_of_the_floor(void **state) {
+    (void)state;
+    static const char *const measures[] = {"capacity", "latency"};
+    for (size_t i = 0; i < ARRAY_LENGTH(measures); i++) {
+        json_t *run = synthetic_run(measures[i], "connections", "a b");
+        for (int block = 0; block < BLOCKS; block++) { /* 5 µs of CPU for each request */
+            synthetic_set(synthetic_repetition(run, "connections=3", "a", block, 200e3),
+                          "floor_us_per_request", json_real(4));
+            synthetic_set(synthetic_repetition(run, "connections=20", "b", block, 200e3),
+                          "floor_us_per_request", json_null());
+        }
+        struct reported report = report_of(run);
+        line_with(report.markdown, "| 3 connections | a |", "| 1.25 (1.25 to 1.25) |");
+        line_with(report.markdown, "| 20 connections | b |", "| 5.00 (5.00 to 5.00) | - |");
+        line_with(report.terminal, "  a ", " 5.00    1.25 ");
+        line_with(report.markdown, "× floor: ", "Here: 4.00 µs at 3 connections");
+        assert_says(report.terminal, "Here: 4.00 µs at 3 connections");
+        assert_false(says(report.markdown, "µs at 20 connections"));
+        check_tables(report.markdown);
+        assert_fits_a_terminal(report.terminal);
+        done(&report, run);
+    }
+}
+
+static void without_a_floor_no_multiple(void **state) {
+    (void)state;
+    json_t *run = synthetic_run("capacity", "", "a");
+    add(run, "all", "a", 1000);
+    struct reported report = report_of(run);
+    assert_false(says(report.markdown, "floor") || says(report.terminal, "floor"));
+    done(&report, run);
 }
 
 static void an_incomplete_run_says_so(void **state) {
@@ -501,6 +537,8 @@ int main(void) {
         cmocka_unit_test(marks_rows_that_are_not_ranked),
         cmocka_unit_test(numbers_are_in_their_columns_units),
         cmocka_unit_test(numbers_below_a_hundred_have_three_digits),
+        cmocka_unit_test(tells_the_multiple_of_the_floor),
+        cmocka_unit_test(without_a_floor_no_multiple),
         cmocka_unit_test(an_incomplete_run_says_so),
         cmocka_unit_test(response_times_have_three_digits),
         cmocka_unit_test(columns_end_below_their_titles),

@@ -163,6 +163,48 @@ static void counts_only_what_is_valid_and_known(void **state) {
     done(&summary, run);
 }
 
+/* Each repetition over the floor of its own block: the median of ratios is not the ratio of medians
+ * when both drift. */
+static void divides_by_the_floor_of_the_same_block(void **state) {
+    (void)state;
+    json_t *run = a_pair("capacity");
+    double multiples[BLOCKS], floors[BLOCKS];
+    size_t count = 0;
+    for (int i = 0; i < BLOCKS; i++) {
+        static const double drift[BLOCKS] = {1, 1.1, 1.2, 1.3, 2, 3, 4, 5};
+        json_t *repetition = repetition_of(run, "a", i);
+        synthetic_set(repetition, "server.cpu_us_per_request", json_real(5 * drift[i] + i));
+        synthetic_set(repetition, "floor_us_per_request", json_real(4 * drift[i]));
+        if (i == 1)
+            synthetic_set(repetition, "floor_us_per_request", json_null());
+        else if (i == 2)
+            synthetic_set(repetition, "floor_us_per_request", json_real(0));
+        else if (i == 3)
+            synthetic_set(repetition, "server.cpu_us_per_request", json_null());
+        else
+            multiples[count++] = (5 * drift[i] + i) / (4 * drift[i]);
+        floors[i] = i == 1 ? NAN : i == 2 ? 0 : 4 * drift[i];
+    }
+    floors[1] = floors[BLOCKS - 1];
+    struct summary summary = summed_up(run);
+    const struct summary_row *row = row_of(&summary, 0, 0);
+    assert_spread(&row->metrics[SUMMARY_CPU_OVER_FLOOR], multiples, count);
+    assert_spread(&row->metrics[SUMMARY_FLOOR], floors, BLOCKS - 1);
+    assert_int_equal(row_of(&summary, 0, 1)->metrics[SUMMARY_CPU_OVER_FLOOR].interval.n, 0);
+    assert_close(summary_cell_floor(&summary.experiments[0], &summary.experiments[0].cells[0]),
+                 row->metrics[SUMMARY_FLOOR].median);
+    done(&summary, run);
+}
+
+static void a_cell_without_a_floor_has_none(void **state) {
+    (void)state;
+    json_t *run = a_pair("capacity");
+    struct summary summary = summed_up(run);
+    assert_true(
+        isnan(summary_cell_floor(&summary.experiments[0], &summary.experiments[0].cells[0])));
+    done(&summary, run);
+}
+
 static void takes_the_weakest_bound_of_a_quarter(void **state) {
     (void)state;
     static const struct {
@@ -369,6 +411,8 @@ static void a_lower_bound_forbids_only_throughput(void **state) {
 static void one_core_for_both_ranks_nothing(void **state) {
     (void)state;
     json_t *run = a_pair("capacity");
+    set_all(run, "a", "floor_us_per_request", 4);
+    set_all(run, "b", "floor_us_per_request", 4);
     synthetic_set(run, "pinning.shared", json_true());
     struct summary summary = summed_up(run);
     assert_true(summary.shared_cpu);
@@ -634,6 +678,9 @@ static void check_cells_file(const struct table *table, const struct summary *su
     assert_close(number_of(table, 3, "p99_ms_high"), p99->interval.high);
     assert_string_equal(field_of(table, 3, "p99_enough_samples"), "1");
     assert_true(number_of(table, 1, "throughput_per_s") == 1000);
+    assert_true(number_of(table, 1, "floor_us_per_request") == 400);
+    assert_true(number_of(table, 1, "server_cpu_over_floor") == 2.5);
+    assert_string_equal(field_of(table, 3, "server_cpu_over_floor"), "");
     assert_string_equal(field_of(table, 1, "throughput_per_s_low"), ""); /* of one repetition */
     assert_string_equal(field_of(table, 2, "throughput_per_s"), "");     /* of none */
     assert_true(number_of(table, 2, "repetitions") == 0);
@@ -661,6 +708,7 @@ static void writes_csv_that_reads_back(void **state) {
     synthetic_set(json_array_get(servers, 0), "name", json_string(ODD_NAME));
     json_t *first = synthetic_repetition(run, "connections=3", ODD_NAME, 0, 1000);
     synthetic_set(first, "errors", json_pack("{s:i, s:i}", "timeout", 1, "reset", 2));
+    synthetic_set(first, "floor_us_per_request", json_real(400)); /* of 1,000 µs */
     for (int i = 0; i < BLOCKS; i++) {
         json_t *repetition = synthetic_repetition(run, "connections=20", ODD_NAME, i, rates[i]);
         if (i != 2)
@@ -788,6 +836,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_up_every_metric_in_its_unit),
         cmocka_unit_test(counts_only_what_is_valid_and_known),
+        cmocka_unit_test(divides_by_the_floor_of_the_same_block),
+        cmocka_unit_test(a_cell_without_a_floor_has_none),
         cmocka_unit_test(takes_the_weakest_bound_of_a_quarter),
         cmocka_unit_test(a_row_needs_half_of_its_repetitions),
         cmocka_unit_test(a_quantile_needs_its_samples),
