@@ -30,7 +30,9 @@ FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthre
 # Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
 LIBRARIES = jansson inih zlib
 OPTIONAL  = libuv liburing
-FOUND     = $(shell for name in $(OPTIONAL); do pkg-config --exists $$name && echo $$name; done)
+LEAST_liburing = >= 2.3
+FOUND     = $(foreach name,$(OPTIONAL),$(shell pkg-config --exists "$(name) $(LEAST_$(name))" && \
+                                               echo $(name)))
 HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z)
 
 BUILD   := build$(SAN:%=/%)
