@@ -4,136 +4,24 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "harness/file.h"
 #include "harness/progress.h"
+#include "harness/report_cost.h"
+#include "harness/report_page.h"
 #include "harness/summary.h"
 #include "harness/units.h"
 #include "harness/verdicts.h"
 #include "loops/check.h"
 
-enum { NAME_WIDTH = 17, VALID_WIDTH = 5, LINE_WIDTH = 100 };
-
-/* One text for both readers: the same lines, laid out as Markdown or for a terminal. */
-struct page {
-    FILE *file;
-    bool markdown, colour;
-    const struct summary *summary;
-};
-
-/* ---- layout ------------------------------------------------------------------------------------
- */
-
-static const char *bold(const struct page *page) {
-    return page->markdown ? "**" : page->colour ? "\033[1m" : "";
-}
-
-static const char *plain(const struct page *page) {
-    return page->markdown ? "**" : page->colour ? "\033[0m" : "";
-}
-
-/* Of UTF-8: how many columns a text takes, where each character takes one. */
-static int columns(const char *text) {
-    int count = 0;
-    for (; *text; text++)
-        count += (*text & 0xc0) != 0x80;
-    return count;
-}
-
-static void put_cell(const struct page *page, const char *text, int width, bool right) {
-    int pad = width > columns(text) ? width - columns(text) : 0;
-    if (!page->markdown) {
-        fprintf(page->file, "%*s%s%*s", right ? pad : 0, "", text, right ? 1 : pad + 1, "");
-        return;
-    }
-    fputs("| ", page->file);
-    for (; *text; text++) {
-        if (*text == '|')
-            putc('\\', page->file); /* or it would begin another cell */
-        putc(*text, page->file);
-    }
-    putc(' ', page->file);
-}
-
-static void end_row(const struct page *page) {
-    fputs(page->markdown ? "|\n" : "\n", page->file);
-}
-
-struct column {
-    const char *title;
-    int width;
-    bool right;
-};
-
-static void put_head(const struct page *page, const struct column *head, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const char *title = head[i].title;
-        put_cell(page, page->markdown ? title + strspn(title, " ") : title, head[i].width,
-                 head[i].right);
-    }
-    end_row(page);
-    if (!page->markdown)
-        return;
-    for (size_t i = 0; i < count; i++)
-        fputs(head[i].right ? "|---:" : "|---", page->file);
-    fputs("|\n", page->file);
-}
-
-/* Breaks a line between words for a terminal, indented further after the first. */
-static void put_wrapped(FILE *file, char *text, int indent) {
-    int column = 0;
-    char *rest = text, *word;
-    while ((word = strsep(&rest, " ")) != NULL) {
-        if (column > 0 && column + 1 + columns(word) > LINE_WIDTH) {
-            fprintf(file, "\n%*s", indent + 3, "");
-            column = indent + 3;
-        }
-        fprintf(file, "%*s%s", column ? 1 : indent, "", word);
-        column += (column ? 1 : indent) + columns(word);
-    }
-    fputs("\n", file);
-}
-
-static void put_line(const struct page *page, const char *bullet, int indent, const char *format,
-                     ...) __attribute__((format(printf, 4, 5)));
-
-/* One line of Markdown after its bullet, or lines that a terminal has room for. */
-static void put_line(const struct page *page, const char *bullet, int indent, const char *format,
-                     ...) {
-    char *text = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    CHECK(vasprintf(&text, format, arguments) >= 0);
-    va_end(arguments);
-    if (page->markdown)
-        fprintf(page->file, "%s%s\n", bullet, text);
-    else
-        put_wrapped(page->file, text, indent);
-    free(text);
-}
+enum { NAME_WIDTH = 17, VALID_WIDTH = 5 };
 
 static const char *text_of(const json_t *object, const char *path, const char *otherwise) {
     const char *text = json_string_value(summary_at(object, path));
     return text ? text : otherwise;
-}
-
-/* ---- numbers with their intervals
- * ---------------------------------------------------------------- */
-
-enum { NUMBER_BYTES = 160 };
-
-/* Three digits, as many as an interval between repetitions deserves. */
-static void short_number(double value, char text[UNITS_TEXT_BYTES]) {
-    if (!isfinite(value))
-        snprintf(text, UNITS_TEXT_BYTES, "-");
-    else if (fabs(value) >= 99.95)
-        units_count(value, text);
-    else
-        snprintf(text, UNITS_TEXT_BYTES, "%.*f", fabs(value) >= 9.995 ? 1 : 2, value);
 }
 
 /* Response times: beyond its third digit a histogram says nothing. */
@@ -144,37 +32,24 @@ static double three_digits(double value) {
     return round(value / digit) * digit;
 }
 
-/* "84,200 (82,100 to 86,000)"; without the interval where there are too few repetitions for one. */
-static void with_interval(double value, double low, double high, bool bounded,
-                          char text[NUMBER_BYTES]) {
-    char middle[UNITS_TEXT_BYTES], from[UNITS_TEXT_BYTES], to[UNITS_TEXT_BYTES];
-    short_number(value, middle);
-    short_number(low, from);
-    short_number(high, to);
-    if (bounded)
-        snprintf(text, NUMBER_BYTES, "%s (%s to %s)", middle, from, to);
-    else
-        snprintf(text, NUMBER_BYTES, "%s", middle);
-}
-
 /* A column that shows a metric. */
 struct value {
-    struct column head;
+    struct page_column head;
     enum metric metric;
     double per_unit; /* of the summary's, how many of the table's */
     bool narrow;     /* on a terminal there is no room for its interval */
     bool percent;    /* of 1, without an interval */
 };
 
-static void percent_text(const struct spread *spread, char text[NUMBER_BYTES]) {
+static void percent_text(const struct spread *spread, char text[PAGE_NUMBER_BYTES]) {
     if (isfinite(spread->median))
-        snprintf(text, NUMBER_BYTES, "%.0f %%", spread->median * 100);
+        snprintf(text, PAGE_NUMBER_BYTES, "%.0f %%", spread->median * 100);
     else
-        snprintf(text, NUMBER_BYTES, "-");
+        snprintf(text, PAGE_NUMBER_BYTES, "-");
 }
 
 static void value_text(const struct page *page, const struct value *value,
-                       const struct summary_row *row, char text[NUMBER_BYTES]) {
+                       const struct summary_row *row, char text[PAGE_NUMBER_BYTES]) {
     const struct spread *spread = &row->metrics[value->metric];
     if (value->percent) {
         percent_text(spread, text);
@@ -185,9 +60,9 @@ static void value_text(const struct page *page, const struct value *value,
     bool bounded = spread->interval.n > 0 && spread->interval.bounded;
     if (metric_kinds[value->metric].quantile)
         median = three_digits(median), low = three_digits(low), high = three_digits(high);
-    with_interval(median, low, high, bounded && (page->markdown || !value->narrow), text);
-    if (!page->markdown && columns(text) > value->head.width)
-        with_interval(median, low, high, false, text);
+    page_with_interval(median, low, high, bounded && (page->markdown || !value->narrow), text);
+    if (!page->markdown && page_columns(text) > value->head.width)
+        page_with_interval(median, low, high, false, text);
 }
 
 /* ---- the table of an experiment
@@ -218,7 +93,7 @@ static bool has_floor(const struct summary_experiment *experiment) {
     return false;
 }
 
-/* The columns of this experiment's table: of the floor only where one was measured. */
+/* The page_columns of this experiment's table: of the floor only where one was measured. */
 static size_t values_of(const struct summary_experiment *experiment,
                         struct value values[VALUES_MOST]) {
     const struct value *all = experiment->capacity ? capacity_values : latency_values;
@@ -250,33 +125,33 @@ static void put_row(const struct page *page, const struct summary_experiment *ex
                     const char *label, const struct summary_row *row) {
     struct value values[VALUES_MOST];
     size_t count = values_of(experiment, values);
-    char text[NUMBER_BYTES];
+    char text[PAGE_NUMBER_BYTES];
     if (page->markdown)
-        put_cell(page, label, 0, false);
+        page_put_cell(page, label, 0, false);
     snprintf(text, sizeof text, "%s%s", page->markdown ? "" : "  ", row->server);
-    put_cell(page, text, NAME_WIDTH, false);
+    page_put_cell(page, text, NAME_WIDTH, false);
     for (size_t i = 0; i < count; i++) {
         value_text(page, &values[i], row, text);
-        put_cell(page, text, values[i].head.width, true);
+        page_put_cell(page, text, values[i].head.width, true);
     }
     snprintf(text, sizeof text, "%zu/%zu", row->valid, row->count);
-    put_cell(page, text, VALID_WIDTH, true);
-    put_cell(page, mark_of(page, experiment, row), 0, false);
-    end_row(page);
+    page_put_cell(page, text, VALID_WIDTH, true);
+    page_put_cell(page, mark_of(page, experiment, row), 0, false);
+    page_end_row(page);
 }
 
 static void put_table_head(const struct page *page, const struct summary_experiment *experiment) {
-    struct column head[VALUES_MOST + OTHER_COLUMNS];
+    struct page_column head[VALUES_MOST + OTHER_COLUMNS];
     struct value values[VALUES_MOST];
     size_t count = values_of(experiment, values), used = 0;
     if (page->markdown)
-        head[used++] = (struct column){"cell", 0, false};
-    head[used++] = (struct column){"  server", NAME_WIDTH, false};
+        head[used++] = (struct page_column){"cell", 0, false};
+    head[used++] = (struct page_column){"  server", NAME_WIDTH, false};
     for (size_t i = 0; i < count; i++)
         head[used++] = values[i].head;
-    head[used++] = (struct column){"valid", VALID_WIDTH, true};
-    head[used++] = (struct column){"mark", 0, false};
-    put_head(page, head, used);
+    head[used++] = (struct page_column){"valid", VALID_WIDTH, true};
+    head[used++] = (struct page_column){"mark", 0, false};
+    page_put_head(page, head, used);
 }
 
 /* On a terminal the cell is a line of its own above its servers; in Markdown it is a column. */
@@ -310,16 +185,17 @@ static void put_floor(const struct page *page, const struct summary_experiment *
         if (!isfinite(floor_us))
             continue;
         summary_cell_label(experiment, &experiment->cells[c], 0, label);
-        short_number(floor_us, number);
+        page_short_number(floor_us, number);
         fprintf(text, "%s%s µs%s%s", between, number, label[0] ? " at " : "", label);
         between = "; ";
     }
     CHECK(fclose(text) == 0);
-    put_line(page, "\n", 2,
-             "× floor: CPU per request as a multiple of what the kernel alone takes to receive and "
-             "send the same bytes, without a loop%s. Here: %s",
-             experiment->capacity ? "" : "; at a given rate it has falling asleep and waking in it",
-             list);
+    page_put_line(
+        page, "\n", 2,
+        "× floor: CPU per request as a multiple of what the kernel alone takes to receive and "
+        "send the same bytes, without a loop%s. Here: %s",
+        experiment->capacity ? "" : "; at a given rate it has falling asleep and waking in it",
+        list);
     free(list);
 }
 
@@ -341,7 +217,7 @@ static void put_marks(const struct page *page, const struct summary_experiment *
                 occurs = occurs || strcmp(mark_of(page, experiment, &experiment->cells[c].rows[s]),
                                           marks[i].mark) == 0;
         if (occurs)
-            put_line(page, "\n", 2, "%s: %s", marks[i].mark, marks[i].meaning);
+            page_put_line(page, "\n", 2, "%s: %s", marks[i].mark, marks[i].meaning);
     }
 }
 
@@ -369,18 +245,19 @@ static const struct {
 };
 
 static void evidence_text(const struct judged_claim *claim, const struct verdict_line *line,
-                          char text[NUMBER_BYTES]) {
+                          char text[PAGE_NUMBER_BYTES]) {
     const struct claim_evidence *evidence = &line->evidence;
     bool absolute = claim->rule.form == CLAIM_ABSOLUTE;
     double size = absolute ? absolute_units[claim->rule.metric].size : 1;
     if (line->blocks == 0) {
-        snprintf(text, NUMBER_BYTES, "-");
+        snprintf(text, PAGE_NUMBER_BYTES, "-");
         return;
     }
-    with_interval(evidence->estimate / size, evidence->low / size, evidence->high / size,
-                  evidence->bounded, text);
+    page_with_interval(evidence->estimate / size, evidence->low / size, evidence->high / size,
+                       evidence->bounded, text);
     if (absolute)
-        strncat(text, absolute_units[claim->rule.metric].name, NUMBER_BYTES - strlen(text) - 1);
+        strncat(text, absolute_units[claim->rule.metric].name,
+                PAGE_NUMBER_BYTES - strlen(text) - 1);
 }
 
 static size_t count_verdict(const struct judged_claim *claim, enum claim_verdict verdict) {
@@ -415,10 +292,10 @@ static void line_label(const struct summary_experiment *experiment,
 static void put_verdict(const struct page *page, const struct summary_experiment *experiment,
                         const struct judged_claim *claim, enum claim_verdict verdict) {
     const char *between = "";
-    fprintf(page->file, "%s%s%s ", bold(page), claim_verdict_name(verdict), plain(page));
+    fprintf(page->file, "%s%s%s ", page_bold(page), claim_verdict_name(verdict), page_plain(page));
     for (size_t i = 0; i < claim->count; i++) {
         const struct verdict_line *line = &claim->lines[i];
-        char label[SUMMARY_LABEL_BYTES], value[NUMBER_BYTES];
+        char label[SUMMARY_LABEL_BYTES], value[PAGE_NUMBER_BYTES];
         if (line->verdict != verdict)
             continue;
         line_label(experiment, claim, line, label);
@@ -434,7 +311,7 @@ static void put_sentence(const struct page *page, const struct summary_experimen
                          const struct judged_claim *claim) {
     const char *between = "";
     if (!claim->readable || claim->count == 0) {
-        fprintf(page->file, "%snot shown%s, %s.", bold(page), plain(page),
+        fprintf(page->file, "%snot shown%s, %s.", page_bold(page), page_plain(page),
                 claim->readable ? "this run has no cell for it" : "its rule cannot be read");
         return;
     }
@@ -459,24 +336,24 @@ static void put_answer(const struct page *page, const struct summary_experiment 
     fprintf(sentence.file, "%s \"%s\": ", claim->name, claim->says);
     put_sentence(&sentence, experiment, claim);
     CHECK(fclose(sentence.file) == 0);
-    put_line(page, "* ", 2, "%s", text);
+    page_put_line(page, "* ", 2, "%s", text);
     free(text);
 }
 
 static void put_claim_table(const struct page *page, const struct summary_experiment *experiment,
                             const struct judged_claims *judged) {
-    static const struct column head[] = {
+    static const struct page_column head[] = {
         {"claim", 0, false}, {"rule", 0, false},    {"cell", 0, false},   {"measured", 0, true},
         {"blocks", 0, true}, {"verdict", 0, false}, {"because", 0, false}};
     if (judged->count == 0)
         return;
     fputs("\n", page->file);
-    put_head(page, head, ARRAY_LENGTH(head));
+    page_put_head(page, head, ARRAY_LENGTH(head));
     for (size_t i = 0; i < judged->count; i++)
         for (size_t k = 0; k < judged->claims[i].count; k++) {
             const struct judged_claim *claim = &judged->claims[i];
             const struct verdict_line *line = &claim->lines[k];
-            char label[SUMMARY_LABEL_BYTES], value[NUMBER_BYTES], blocks[32];
+            char label[SUMMARY_LABEL_BYTES], value[PAGE_NUMBER_BYTES], blocks[32];
             line_label(experiment, claim, line, label);
             evidence_text(claim, line, value);
             snprintf(blocks, sizeof blocks, "%zu", line->blocks);
@@ -485,8 +362,8 @@ static void put_claim_table(const struct page *page, const struct summary_experi
                 line->because};
             _Static_assert(ARRAY_LENGTH(cells) == ARRAY_LENGTH(head), "a cell for every title");
             for (size_t c = 0; c < ARRAY_LENGTH(cells); c++)
-                put_cell(page, cells[c], 0, false);
-            end_row(page);
+                page_put_cell(page, cells[c], 0, false);
+            page_end_row(page);
         }
 }
 
@@ -497,9 +374,9 @@ static void put_skipped(const struct page *page, const struct summary_experiment
     size_t index;
     const json_t *skipped;
     json_array_foreach(json_object_get(experiment->json, "skipped"), index, skipped)
-        put_line(page, "- ", 2, "%s skipped%s%s: %s", text_of(skipped, "server_name", "?"),
-                 summary_at(skipped, "cell") ? " at " : "", text_of(skipped, "cell", ""),
-                 text_of(skipped, "reason", "?"));
+        page_put_line(page, "- ", 2, "%s skipped%s%s: %s", text_of(skipped, "server_name", "?"),
+                      summary_at(skipped, "cell") ? " at " : "", text_of(skipped, "cell", ""),
+                      text_of(skipped, "reason", "?"));
 }
 
 /* In the file every reason; on a terminal the first of each row that is not valid. */
@@ -511,8 +388,8 @@ static void put_reasons(const struct page *page, const struct summary_experiment
                            : row->reason_count && !summary_row_valid(row) ? 1
                                                                           : 0;
             for (size_t i = 0; i < shown; i++)
-                put_line(page, "- ", 2, "%s %s: %zu not valid: %s", experiment->cells[c].name,
-                         row->server, row->reasons[i].count, row->reasons[i].text);
+                page_put_line(page, "- ", 2, "%s %s: %zu not valid: %s", experiment->cells[c].name,
+                              row->server, row->reasons[i].count, row->reasons[i].text);
         }
 }
 
@@ -524,9 +401,9 @@ static int put_experiment(const struct page *page, const struct summary_experime
     int failure = verdicts_judge(page->summary, experiment, &judged);
     if (!failure) {
         fputs("\n", page->file);
-        put_line(page, "## ", 0, "%s%s%s: %s", page->markdown ? "" : bold(page), experiment->name,
-                 page->markdown ? "" : plain(page),
-                 experiment->question ? experiment->question : "");
+        page_put_line(page, "## ", 0, "%s%s%s: %s", page->markdown ? "" : page_bold(page),
+                      experiment->name, page->markdown ? "" : page_plain(page),
+                      experiment->question ? experiment->question : "");
         if (page->markdown)
             fputs("\n", page->file);
         else
@@ -538,6 +415,7 @@ static int put_experiment(const struct page *page, const struct summary_experime
         if (page->markdown) {
             put_table_and_notes(page, experiment);
             put_claim_table(page, experiment, &judged);
+            report_cost_put(page, experiment);
             fputs("\n", page->file);
         }
         put_skipped(page, experiment);
@@ -551,9 +429,10 @@ static void put_warnings(const struct page *page, const json_t *run) {
     size_t index;
     const json_t *warning;
     json_array_foreach(summary_at(run, "environment.warnings"), index, warning)
-        put_line(page, "- ", 0, "note: %s", text_of(warning, "", "?"));
+        page_put_line(page, "- ", 0, "note: %s", text_of(warning, "", "?"));
     if (!json_is_true(json_object_get(run, "complete")))
-        put_line(page, "- ", 0, "this run is not complete: %s", text_of(run, "ended_because", "?"));
+        page_put_line(page, "- ", 0, "this run is not complete: %s",
+                      text_of(run, "ended_because", "?"));
 }
 
 static void put_command(const struct page *page, const json_t *run) {

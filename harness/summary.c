@@ -30,6 +30,21 @@ const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
     [SUMMARY_FLOOR] = {"floor", "floor_us_per_request", "floor_us_per_request", NULL, 1, 0, false},
     [SUMMARY_CPU_OVER_FLOOR] = {"cpu_over_floor", "server_cpu_over_floor",
                                 "server.cpu_us_per_request", "floor_us_per_request", 1, 0, false},
+    [SUMMARY_USER] = {"user_per_request", "server_user_us_per_request",
+                      "server.user_us_per_request", NULL, 1, 0, false},
+    [SUMMARY_WAITS] = {"waits", "waits_per_request", "server.syscalls_per_request.wait", NULL, 1, 0,
+                       false},
+    [SUMMARY_READS] = {"reads", "reads_per_request", "server.syscalls_per_request.read", NULL, 1, 0,
+                       false},
+    [SUMMARY_SENDS] = {"sends", "sends_per_request", "server.syscalls_per_request.send", NULL, 1, 0,
+                       false},
+    [SUMMARY_EVENTS] = {"events_per_wait", "events_per_wait", "server.events_per_wait", NULL, 1, 0,
+                        false},
+    [SUMMARY_FAIRNESS] = {"fairness", "slowest_over_median_connection",
+                          "client.slowest_connection_requests", "client.median_connection_requests",
+                          1, 0, false},
+    [SUMMARY_RSS_PER_CONNECTION] = {"rss_per_connection", "max_rss_bytes_per_connection",
+                                    "server.max_rss_bytes", "client.connections", 1, 0, false},
 };
 
 enum metric metric_find(const char *name) {

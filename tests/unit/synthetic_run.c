@@ -36,12 +36,14 @@ json_t *synthetic_repetition(json_t *run, const char *cell, const char *server, 
     double ns = 1e9 / per_s;
     json_t *repetition = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:b, s:[], s:s?, s:f, s:{}, s:{s:f, s:f, s:f, s:i}, "
-        "s:{s:f, s:f, s:i}, s:{s:f}}",
+        "s:{s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f}, s:i}, s:{s:f, s:i, s:i, s:i}}",
         "experiment", "made-up", "cell", cell, "server_name", server, "block", block, "position", 0,
         "valid", 1, "invalid", "bound", strcmp(measure, "capacity") == 0 ? "server" : NULL,
         "achieved_rate", per_s, "knobs", "response_ns", "p50", ns, "p99", 4 * ns, "p999", 9 * ns,
-        "count", 400000, "server", "cpu_us_per_request", 1e6 / per_s, "busy", 0.99, "max_rss_bytes",
-        8 << 20, "client", "busy", 0.5);
+        "count", 400000, "server", "cpu_us_per_request", 1e6 / per_s, "busy", 0.99,
+        "user_us_per_request", 0.1e6 / per_s, "events_per_wait", 4.0, "syscalls_per_request",
+        "wait", 0.25, "read", 1.0, "send", 1.0, "max_rss_bytes", 8 << 20, "client", "busy", 0.5,
+        "connections", 16, "slowest_connection_requests", 900, "median_connection_requests", 1000);
     CHECK(repetition);
     json_array_append_new(json_object_get(run, "repetitions"), repetition);
     return repetition;

@@ -230,7 +230,8 @@ static void tells_all_of_a_run(void **state) {
     assert_says(report.markdown, "synthetic: 2 × Example CPU 2.4 GHz");
     assert_false(says(report.markdown, "not complete") || says(report.terminal, "not complete"));
     assert_false(says(report.markdown, "(null)") || says(report.terminal, "(null)"));
-    assert_int_equal(check_tables(report.markdown), 6); /* of four experiments, two with claims */
+    assert_int_equal(check_tables(report.markdown), 8); /* of four experiments, two with claims
+                                                         * and two of what requests cost */
     assert_fits_a_terminal(report.terminal);
     done(&report, run);
 }
@@ -337,6 +338,29 @@ static void tells_the_multiple_of_the_floor(void **state) {
         assert_fits_a_terminal(report.terminal);
         done(&report, run);
     }
+}
+
+/* 5 µs beside a control of 4 µs, on a floor of 3.2 µs. */
+static void takes_a_request_apart(void **state) {
+    (void)state;
+    json_t *run = synthetic_run("capacity", "", "epoll raw-epoll epoll-spin libuv");
+    for (int block = 0; block < BLOCKS; block++) {
+        synthetic_set(synthetic_repetition(run, "all", "epoll", block, 200e3),
+                      "floor_us_per_request", json_real(3.2));
+        synthetic_repetition(run, "all", "raw-epoll", block, 250e3);
+        synthetic_repetition(run, "all", "epoll-spin", block, 100e3);
+        synthetic_repetition(run, "all", "libuv", block, 200e3);
+    }
+    struct reported report = report_of(run);
+    assert_says(report.markdown, "where the time goes");
+    line_with(report.markdown, "| all | epoll | 5.00 | 3.20 | 1.80 | 1.56 | 0.50 | 0.25 | 4.00 |",
+              "| 0.90 | 512 KiB |");
+    line_with(report.markdown, "* interface and workload: epoll ÷ raw-epoll",
+              " = 1.25 (1.25 to 1.25)");
+    line_with(report.markdown, "* epoll that never sleeps", "epoll-spin ÷ epoll = 2.00");
+    assert_false(says(report.markdown, "libuv ÷") || says(report.terminal, "where the time goes"));
+    check_tables(report.markdown);
+    done(&report, run);
 }
 
 static void without_a_floor_no_multiple(void **state) {
@@ -538,6 +562,7 @@ int main(void) {
         cmocka_unit_test(numbers_are_in_their_columns_units),
         cmocka_unit_test(numbers_below_a_hundred_have_three_digits),
         cmocka_unit_test(tells_the_multiple_of_the_floor),
+        cmocka_unit_test(takes_a_request_apart),
         cmocka_unit_test(without_a_floor_no_multiple),
         cmocka_unit_test(an_incomplete_run_says_so),
         cmocka_unit_test(response_times_have_three_digits),
