@@ -273,7 +273,7 @@ static void finds_by_stem_and_path(void **state) {
     experiment_free(experiment);
     assert_int_equal(experiment_find(EXPERIMENTS, "loop-ecko", &experiment, &error), -ENOENT);
     assert_non_null(
-        strstr(error.text, "no experiment is called 'loop-ecko'; there are: loop-echo"));
+        strstr(error.text, "no experiment is called 'loop-ecko'; there are: loop-cost, loop-echo"));
     assert_int_equal(experiment_find("nowhere", "loop-echo", &experiment, &error), -ENOENT);
     assert_int_equal(experiment_read(EXPERIMENTS, &experiment, &error), -EIO);
 }
