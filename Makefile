@@ -7,11 +7,13 @@
 #   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
 #   DEPS=check|install   only list missing packages, or install them without asking
 #   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
+#   SOAK_SECONDS=60      how long `make soak` runs
 #   HDR_C_DIR=FOLDER     where HdrHistogram_c is installed, for bench-histogram to compare with
 
 SAN          ?=
 ONLY         ?=
 FUZZ_SECONDS ?= 20
+SOAK_SECONDS ?= 60
 CFLAGS       ?= -O2 -g
 export SAN ONLY
 
@@ -50,6 +52,7 @@ CONFORMANCE := $(call programs,tests/conformance/test_*.c)
 ACCURACY    := $(call programs,tests/accuracy/*.c)
 FUZZ        := $(call programs,tests/fuzz/fuzz_*.c)
 NULL_ECHO   := $(BUILD)/tests/performance/null_echo
+SOAK        := $(BUILD)/tests/soak/echo
 STRUCTURE   := $(wildcard tests/structure/*.sh)
 RAW_SERVERS := $(patsubst workloads/%.c,$(BUILD)/%,$(wildcard workloads/servers/raw_*.c))
 INTEROP     := build/interop/node_modules/.package-lock.json
@@ -58,7 +61,7 @@ INTEROP     := build/interop/node_modules/.package-lock.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help setup test interop smoke bench bench-full bench-histogram accuracy fuzz fuzz-run \
-        plots report lint format-check clean
+        soak soak-run plots report lint format-check clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -82,8 +85,8 @@ NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_plots      = bench
 
-test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) ## runs all tests; also with SAN=…
-	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) \
+test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests; also with SAN=…
+	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) $(SOAK) \
 	    $(if $(SAN),,tests/performance/instructions.sh) \
 	    $(wildcard tests/end_to_end/*.sh tests/interop/*.sh)
 
@@ -133,6 +136,12 @@ fuzz-run: $(FUZZ)
 	        $(if $(FUZZ_RUNS),-runs=$(FUZZ_RUNS),-max_total_time=$(FUZZ_SECONDS)) \
 	        -artifact_prefix=$$found- $$found tests/fuzz/corpus/$$name || exit 1; \
 	done
+
+soak: ## echoes on 1,000 connections, short of buffers; SAN=address if none is given
+	@$(MAKE) --no-print-directory SAN=$(or $(SAN),address) soak-run
+
+soak-run: $(SOAK)
+	@$$(setarch -R true 2>/dev/null && echo setarch -R) $< --seconds $(SOAK_SECONDS)
 
 clean: ## removes everything that was built
 	rm -rf build
@@ -212,7 +221,7 @@ $(BUILD)/tests/performance/histogram.o: $(BUILD)/hdr_c/given
 $(BUILD)/tests/performance/histogram: %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) $(HDR_C) @$(BUILD)/libraries -o $@
 
-$(NULL_ECHO): %: %.o $(ARCHIVE) $(BUILD)/libraries
+$(NULL_ECHO) $(SOAK): %: %.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -o $@
 
 $(FUZZ): $(if $(FUZZ_LINK),,$(BUILD)/tests/fuzz/replay.o)
@@ -224,7 +233,7 @@ $(INTEROP): tests/interop/package.json tests/interop/package-lock.json | setup
 	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
 	@touch $@
 
--include $(OBJECTS:.o=.d) $(NULL_ECHO).d \
+-include $(OBJECTS:.o=.d) $(NULL_ECHO).d $(SOAK).d \
     $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
     $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) \
                        $(call shared,tests/conformance/test_%.c) $(BUILD)/workloads/servers/raw.o)

@@ -23,7 +23,8 @@
 
 #define IO_URING_FACTS                                                                             \
     .name = "io_uring",                                                                            \
-    .summary = "completions: multishot accept and receive into provided buffers, sends by request",\
+    .summary =                                                                                     \
+        "completions: multishot accept and receive into provided buffers, sends by request",       \
     .timer_resolution_ns = 1, .defers_sends = true
 
 #ifndef HAVE_LIBURING
@@ -50,11 +51,11 @@ struct uring_stream {
     struct stream stream;
     struct requester requester;
     struct uring_stream *due_next;
-    bool due;        /* on the list of those to be served at the end of the wait */
-    bool starved;    /* its receive found no buffer */
-    bool end_known;  /* nothing comes behind what is kept but `end_err`, 0 for the end of data */
+    bool due;       /* on the list of those to be served at the end of the wait */
+    bool starved;   /* its receive found no buffer */
+    bool end_known; /* nothing comes behind what is kept but `end_err`, 0 for the end of data */
     int end_err;
-    uint32_t reads;  /* delivered in wait number `reads_wait` */
+    uint32_t reads; /* delivered in wait number `reads_wait` */
     uint64_t reads_wait;
     uint32_t kept_count;
     struct buffer *kept, **kept_tail; /* received and not delivered */
@@ -111,10 +112,15 @@ static void update_due(struct uring_stream *own) {
     state->due_tail = &own->due_next;
 }
 
+/* One that has starved asks for one buffer, or a stream with much to read would take those of
+ * others that wait for their turn; it receives on and on again once it has had it. */
 static void start_receiving(struct uring_stream *own) {
     struct ring *ring = &state_of(own->stream.loop)->ring;
     struct io_uring_sqe *sqe = ring_next(ring);
-    io_uring_prep_recv_multishot(sqe, own->stream.fd, NULL, 0, 0);
+    if (own->starved)
+        io_uring_prep_recv(sqe, own->stream.fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv_multishot(sqe, own->stream.fd, NULL, 0, 0);
     ring_start(ring, sqe, &own->requester, REQUEST_RECEIVE);
     own->starved = false;
 }

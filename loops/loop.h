@@ -68,7 +68,8 @@ int loop_open(const char *backend, const struct loop_config *config, struct loop
 int loop_run(struct loop *loop);
 
 /* Makes `loop_run` return at the end of its pass. Any thread; async-signal-safe. Sticks: called
- * before `loop_run`, it ends that run after one pass. */
+ * before `loop_run`, it ends that run after one pass. It may still be at work when `loop_run` has
+ * returned: who frees the loop then waits for the caller first. */
 void loop_stop(struct loop *loop);
 
 /* Closes what is left (each stream gets its on_close) and frees the loop. Not from a callback, and

@@ -41,6 +41,7 @@ struct connection {
     uint32_t waiting;            /* how many they are */
     bool receiving, cancelled;   /* a receive is in flight; it was told to end */
     bool starved;                /* it found no buffer */
+    bool once;                   /* has starved: receives one buffer before it goes on and on */
     int next_starved;
     bool ended;  /* nothing more comes */
     bool failed; /* nothing more goes out either */
@@ -90,12 +91,15 @@ static void ask_stop(struct state *state) {
 
 static void ask_receive(struct state *state, int fd) {
     struct io_uring_sqe *request = next_request(state);
-    io_uring_prep_recv_multishot(request, fd, NULL, 0, 0);
+    if (state->connections[fd].once)
+        io_uring_prep_recv(request, fd, NULL, 0, 0);
+    else
+        io_uring_prep_recv_multishot(request, fd, NULL, 0, 0);
     request->flags |= IOSQE_BUFFER_SELECT;
     request->buf_group = GROUP;
     request->user_data = tag(RECEIVE, fd);
     state->connections[fd].receiving = true;
-    state->connections[fd].cancelled = false;
+    state->connections[fd].cancelled = state->connections[fd].once = false;
 }
 
 static void ask_cancel(struct state *state, int fd) {
@@ -196,6 +200,7 @@ static void feed_starved(struct state *state) {
         int fd = state->first_starved;
         state->first_starved = state->connections[fd].next_starved;
         state->connections[fd].starved = false;
+        state->connections[fd].once = true;
         settle(state, fd);
     }
 }
