@@ -94,7 +94,7 @@ test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests;
 interop: $(INTEROP) ## fetches what the interop tests compare with, for `make test`
 
 accuracy: $(PROGRAM) $(ACCURACY) ## checks what is measured against delays and rates that are known
-	@TEST_TIMEOUT_S=900 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
+	@TEST_TIMEOUT_S=1500 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
 
 lint: $(PROGRAM) ## checks layers, style and shell scripts; `make test` does it too
 	@tests/run $(STRUCTURE)

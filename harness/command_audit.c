@@ -37,7 +37,7 @@ static const char help[] =
     "loop's way of working makes them (a wait is shared by the events it returns). `raw-` are\n"
     "controls, written by hand on the same interface, without loopmark's loops. libuv's waits are\n"
     "counted as its passes, and its own epoll_ctl calls cannot be seen: strace has them.\n"
-    "CPU times are of one run each: to compare them, `loopmark run loop-raw`.\n"
+    "CPU times are of one run each: to compare them, `loopmark run loop-raw-epoll`.\n"
     "\n"
     "examples:\n"
     "  loopmark audit\n"

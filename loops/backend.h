@@ -170,9 +170,9 @@ struct loop {
     void *data;
     struct loop_config config;
     uint64_t now_ns;
-    bool firing;  /* timers are being run */
-    bool entered; /* now_ns was read in this pass */
-    bool spun;    /* the last pass only polled: nothing but spinning since now_ns */
+    bool firing;    /* timers are being run */
+    bool now_known; /* now_ns was read in this pass */
+    bool spun;      /* the last pass only polled: nothing but spinning since now_ns */
     atomic_bool stopping;
     atomic_bool sleeping; /* posters must wake it */
     _Atomic(struct post *) posted;
@@ -191,12 +191,18 @@ struct loop {
     struct loop_counters counters;
 };
 
-/* The kernel has returned: reads the clock once per pass. */
-static inline void loop_entered(struct loop *loop) {
-    if (!loop->entered) {
-        loop->entered = true;
+static inline void loop_read_clock(struct loop *loop) {
+    if (!loop->now_known) {
+        loop->now_known = true;
         loop->now_ns = clock_now_ns();
     }
+}
+
+/* The kernel has returned. Without timers nothing depends on when that was, and the clock is read
+ * only if somebody asks for the time. */
+static inline void loop_entered(struct loop *loop) {
+    if (loop->timer_count > 0)
+        loop_read_clock(loop);
 }
 
 /* A receive buffer nobody holds; valid until the next call. Null when memory is out. */

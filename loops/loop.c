@@ -15,16 +15,9 @@
 /* ---- the registry ---------------------------------------------------------------------------- */
 
 static const struct backend *const backends[] = {
-    &select_backend,
-    &poll_backend,
-    &epoll_backend,
-    &epoll_et_backend,
-    &epoll_spin_backend,
-    &epoll_writeend_backend,
-    &libuv_backend,
-    &libuv_write_backend,
-    &io_uring_backend,
-    &null_backend,
+    &select_backend,     &poll_backend,           &epoll_backend, &epoll_et_backend,
+    &epoll_spin_backend, &epoll_writeend_backend, &libuv_backend, &libuv_write_backend,
+    &io_uring_backend,   &null_backend,
 };
 
 const char *const loop_syscall_names[SYSCALL_KINDS] = {
@@ -103,7 +96,7 @@ int loop_open(const char *name, const struct loop_config *config, struct loop **
     if (loop->config.receive_bytes == 0)
         loop->config.receive_bytes = LOOP_RECEIVE_BYTES;
     loop->sent_tail = &loop->sent;
-    loop->now_ns = clock_now_ns();
+    loop_read_clock(loop);
     loop->counters.syscalls_exact = loop->backend->syscalls_exact;
     /* A peer that went away is an error value of send, never a signal. */
     signal(SIGPIPE, SIG_IGN);
@@ -131,7 +124,7 @@ void loop_free(struct loop *loop) {
         run_deferred(loop);
         /* Backends that close asynchronously report the end from inside a wait. */
         if (loop->streams || loop->listeners) {
-            loop->entered = false;
+            loop->now_known = false;
             CHECK(loop->backend->wait(loop, 0) == 0);
         }
     }
@@ -154,7 +147,8 @@ const char *loop_backend_name(const struct loop *loop) {
     return loop->backend->name;
 }
 
-uint64_t loop_now_ns(const struct loop *loop) {
+uint64_t loop_now_ns(struct loop *loop) {
+    loop_read_clock(loop);
     return loop->now_ns;
 }
 
@@ -215,6 +209,7 @@ static void heap_sift_down(struct loop *loop, size_t slot) {
 
 void timer_set(struct loop *loop, struct timer *timer, uint64_t due_ns) {
     CHECK(timer->on_due);
+    loop_read_clock(loop); /* it may be the first one, and the time not known yet */
     if (loop->firing && due_ns <= loop->now_ns)
         due_ns = loop->now_ns + 1; /* a time already past waits for the next pass */
     uint64_t old_ns = timer->due_ns;
@@ -383,7 +378,7 @@ static int run_pass(struct loop *loop) {
      * time would pass for spinning. */
     bool nothing_ran = loop->spun && counters->timers_fired == fired;
     uint64_t before_ns =
-        !nothing_ran && (timeout_ns != 0 || spinning) ? clock_now_ns() : loop->now_ns;
+        !nothing_ran && (timeout_ns > 0 || spinning) ? clock_now_ns() : loop->now_ns;
     if (timeout_ns != 0) {
         if (timeout_ns > 0) {
             uint64_t passed_ns = before_ns - loop->now_ns;
@@ -394,15 +389,13 @@ static int run_pass(struct loop *loop) {
             timeout_ns = 0;
     }
     counters->passes++;
-    loop->entered = false;
+    loop->now_known = false;
     loop->pass_events = 0;
     int failure = loop->backend->wait(loop, timeout_ns);
     loop_entered(loop);
-    if (timeout_ns != 0 || atomic_load_explicit(&loop->sleeping, memory_order_relaxed))
-        atomic_store(&loop->sleeping, false);
-    if (timeout_ns != 0)
-        counters->wait_ns += loop->now_ns - before_ns;
-    else if (spinning && loop->pass_events == 0)
+    /* Seen late, it costs a wake-up that was not needed, never one that was. */
+    atomic_store_explicit(&loop->sleeping, false, memory_order_relaxed);
+    if (spinning && loop->pass_events == 0)
         counters->spin_ns += loop->now_ns - before_ns;
     counters->events += loop->pass_events;
     if (loop->pass_events > counters->events_max)
@@ -415,7 +408,8 @@ static int run_pass(struct loop *loop) {
 
 int loop_run(struct loop *loop) {
     int failure;
-    loop->now_ns = clock_now_ns();
+    loop->now_known = false;
+    loop_read_clock(loop);
     do
         failure = run_pass(loop);
     while (failure == 0 && !atomic_load(&loop->stopping));

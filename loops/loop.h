@@ -78,8 +78,9 @@ void loop_free(struct loop *loop);
 
 const char *loop_backend_name(const struct loop *loop);
 
-/* Monotonic time, read once per pass after the wait. For a measurement read clock_now_ns(). */
-uint64_t loop_now_ns(const struct loop *loop);
+/* Monotonic time, read once per pass: after the wait while timers are set, else when it is first
+ * asked for. For a measurement read clock_now_ns(). */
+uint64_t loop_now_ns(struct loop *loop);
 
 /* One pointer for whoever opened the loop. */
 void loop_set_data(struct loop *loop, void *data);
@@ -237,7 +238,6 @@ extern const char *const loop_syscall_names[SYSCALL_KINDS];
 struct loop_counters {
     uint64_t passes;
     uint64_t events, events_max; /* readiness or completions; per wait: events / waits */
-    uint64_t wait_ns;            /* inside waits that could sleep */
     uint64_t spin_ns;            /* passes that polled and found nothing (config.spin_ns) */
     uint64_t syscalls[SYSCALL_KINDS];
     bool syscalls_exact; /* false: a library makes calls we do not see (libuv's epoll_ctl) */
