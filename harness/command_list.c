@@ -34,7 +34,7 @@ static json_t *list_loops(void) {
     for (size_t i = 0; loop_info(i, &info); i++) {
         json_t *loop = entry(info.name, info.available, info.reason.text, info.summary);
         json_object_set_new(loop, "library",
-                            info.library ? json_string(info.library) : json_null());
+                            info.built_on ? json_string(info.built_on) : json_null());
         json_object_set_new(loop, "variant_of",
                             info.variant_of ? json_string(info.variant_of) : json_null());
         json_object_set_new(loop, "control", json_boolean(info.control));

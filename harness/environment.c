@@ -460,8 +460,8 @@ static void add_libraries(json_t *environment) {
     set(libraries, "jansson", json_string(jansson_version_str()));
     set(libraries, "libc", json_string(gnu_get_libc_version()));
     for (size_t i = 0; loop_info(i, &info); i++)
-        if (info.library && !info.variant_of)
-            set(libraries, info.name, json_string(info.library));
+        if (info.built_on && !info.variant_of)
+            set(libraries, info.name, json_string(info.built_on));
     set(environment, "libraries", libraries);
 }
 

@@ -19,8 +19,8 @@ static json_t *describe_claims(const struct experiment *experiment) {
 static json_t *version_of(const struct contender *contender) {
     char version[256];
     struct loop_info info;
-    if (contender->loop && loop_info_by_name(contender->loop, &info, NULL) == 0 && info.library)
-        return json_string(info.library);
+    if (contender->loop && loop_info_by_name(contender->loop, &info, NULL) == 0 && info.built_on)
+        return json_string(info.built_on);
     const char *const command[] = {"/bin/sh", "-c", contender->version_command, NULL};
     if (contender->version_command &&
         environment_command_version(command, version, sizeof version) == 0)

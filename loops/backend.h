@@ -80,7 +80,7 @@ struct backend {
     bool syscalls_exact;
     size_t stream_bytes; /* sizeof its stream struct, whose first member is struct stream */
     size_t listener_bytes;
-    const char *(*library)(void); /* may be null */
+    const char *(*built_on)(void); /* may be null */
 
     /* 0, or -ENOTSUP with the reason: not built, the kernel refuses, … May be null: always. */
     int (*available)(struct error *reason);

@@ -609,7 +609,7 @@ static void uring_close(struct loop *loop) {
     free(state);
 }
 
-static const char *uring_library(void) {
+static const char *liburing_name(void) {
     return "liburing";
 }
 
@@ -618,7 +618,7 @@ const struct backend io_uring_backend = {
     .syscalls_exact = true,
     .stream_bytes = sizeof(struct uring_stream),
     .listener_bytes = sizeof(struct uring_listener),
-    .library = uring_library,
+    .built_on = liburing_name,
     .available = uring_available,
     .open = uring_open,
     .close = uring_close,

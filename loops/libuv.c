@@ -49,8 +49,8 @@ const struct backend libuv_write_backend = {LIBUV_WRITE_FACTS, .available = libu
 struct libuv_state {
     uv_loop_t uv;
     uv_async_t wakeup;
-    uv_timer_t deadline;         /* carries the nearest timer of the loop's own heap */
-    uv_check_t after_poll;       /* libuv-write */
+    uv_timer_t deadline;   /* carries the nearest timer of the loop's own heap */
+    uv_check_t after_poll; /* libuv-write */
     struct write_request *free_requests;
     struct libuv_stream *failed; /* connects refused on the spot, to be told in the next wait */
 };
@@ -261,8 +261,8 @@ static int send_by_write(struct stream *stream, const struct iovec *parts, int c
         bufs[i] = (uv_buf_t){.base = parts[i].iov_base, .len = parts[i].iov_len};
         bytes += parts[i].iov_len;
     }
-    int failure = uv_write(&request->write, &own->handle.stream, bufs, (unsigned)count,
-                           request_written);
+    int failure =
+        uv_write(&request->write, &own->handle.stream, bufs, (unsigned)count, request_written);
     if (failure) {
         request->next = state->free_requests;
         state->free_requests = request;
@@ -563,7 +563,7 @@ static void write_library_text(void) {
     snprintf(library_text, sizeof library_text, "libuv %s", uv_version_string());
 }
 
-static const char *libuv_library(void) {
+static const char *libuv_version_text(void) {
     static uv_once_t once = UV_ONCE_INIT;
     uv_once(&once, write_library_text);
     return library_text;
@@ -571,10 +571,10 @@ static const char *libuv_library(void) {
 
 #define LIBUV_LOOP                                                                                 \
     .syscalls_exact = false, .stream_bytes = sizeof(struct libuv_stream),                          \
-    .listener_bytes = sizeof(struct libuv_listener), .library = libuv_library, .open = libuv_open, \
-    .close = libuv_close, .wait = libuv_wait, .wake = libuv_wake, .listen = libuv_listen,          \
-    .unlisten = libuv_unlisten, .connect = libuv_connect, .pause = libuv_pause,                    \
-    .shutdown = libuv_shutdown, .finish = libuv_finish, .watch = libuv_watch
+    .listener_bytes = sizeof(struct libuv_listener), .built_on = libuv_version_text,               \
+    .open = libuv_open, .close = libuv_close, .wait = libuv_wait, .wake = libuv_wake,              \
+    .listen = libuv_listen, .unlisten = libuv_unlisten, .connect = libuv_connect,                  \
+    .pause = libuv_pause, .shutdown = libuv_shutdown, .finish = libuv_finish, .watch = libuv_watch
 
 const struct backend libuv_backend = {LIBUV_FACTS, LIBUV_LOOP, .send = libuv_send};
 const struct backend libuv_write_backend = {LIBUV_WRITE_FACTS, LIBUV_LOOP, .send = send_by_write};

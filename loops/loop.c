@@ -38,7 +38,7 @@ bool loop_info(size_t index, struct loop_info *info) {
     *info = (struct loop_info){
         .name = backend->name,
         .summary = backend->summary,
-        .library = backend->library ? backend->library() : NULL,
+        .built_on = backend->built_on ? backend->built_on() : NULL,
         .variant_of = backend->variant_of,
         .control = backend->control,
         .spins = backend->spins,

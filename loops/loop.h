@@ -262,12 +262,12 @@ const struct loop_counters *loop_counters(const struct loop *loop);
 struct loop_info {
     const char *name;
     const char *summary;
-    const char *library;  /* "libuv 1.44.2"; null for our own */
+    const char *built_on;   /* "libuv 1.44.2"; null for our own */
     const char *variant_of; /* the loop it differs from in one thing, to explain it; or null */
     bool control;           /* it moves no bytes: what is left is the cost of everything else */
     bool spins;             /* it never sleeps */
     bool defers_sends;      /* stream_send is never SEND_DONE */
-    int descriptor_limit; /* highest descriptor + 1 it can take (select: FD_SETSIZE); 0: none */
+    int descriptor_limit;   /* highest descriptor + 1 it can take (select: FD_SETSIZE); 0: none */
     uint64_t timer_resolution_ns;
     bool available;
     struct error reason; /* why not available */
