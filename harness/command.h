@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "loops/error.h"
+#include "workloads/knob.h"
 
 /* The same in every subcommand, documented in --help and README. */
 enum exit_code {
@@ -31,6 +32,10 @@ extern const struct command command_list, command_serve, command_load, command_r
 
 /* Prints the help of `command`: to stdout, when asked for. */
 void command_print_help(const struct command *command, FILE *stream);
+
+/* An option's value, written as a knob's (knob.h). -EINVAL with the option's name in `error`. */
+int command_parse_number(const char *option, enum knob_type type, double least, double most,
+                         const char *text, double *value, struct error *error);
 
 /* Exit code for a negative errno of reading input: usage for what the user gave, failure otherwise.
  */

@@ -102,11 +102,9 @@ static const struct option long_options[] = {
 /* ---- reading the command line ---------------------------------------------------------------- */
 
 static int parse_requests(const char *text, uint64_t *requests, struct error *error) {
-    const struct knob knob = {.name = "requests", .type = KNOB_COUNT, .least = 1, .most = 1e9};
-    struct error detail;
     double value;
-    if (knob_parse(&knob, text, &value, &detail))
-        return error_set(error, -EINVAL, "--requests: %s", detail.text);
+    if (command_parse_number("--requests", KNOB_COUNT, 1, 1e9, text, &value, error))
+        return -EINVAL;
     *requests = (uint64_t)value;
     return 0;
 }

@@ -106,18 +106,9 @@ static int choose(const char *option, const char *const names[], const char *tex
     return error_set(error, -EINVAL, "%s: there is no '%s'; it is one of %s", option, text, all);
 }
 
-static int parse(const char *option, enum knob_type type, double least, double most,
-                 const char *text, double *value, struct error *error) {
-    const struct knob knob = {.name = option, .type = type, .least = least, .most = most};
-    struct error detail;
-    if (knob_parse(&knob, text, value, &detail))
-        return error_set(error, -EINVAL, "%s: %s", option, detail.text);
-    return 0;
-}
-
 static int parse_time(const char *option, const char *text, double *seconds, struct error *error) {
     double ns;
-    int failure = parse(option, KNOB_TIME, 0, 1e18, text, &ns, error);
+    int failure = command_parse_number(option, KNOB_TIME, 0, 1e18, text, &ns, error);
     *seconds = failure ? 0 : ns / 1e9;
     return failure;
 }
@@ -153,12 +144,12 @@ static int take_option(struct options *options, int option, char *text, struct e
         options->table_unit_given = true;
         return choose("--table-unit", unit_names, text, &options->table_unit, error);
     case 'k':
-        return parse("--ticks", KNOB_COUNT, 1, 1000, text, &options->ticks, error);
+        return command_parse_number("--ticks", KNOB_COUNT, 1, 1000, text, &options->ticks, error);
     case 's':
         options->skip_bad = options->filter.cut_tables = true;
         return 0;
     case 'n':
-        failure = parse("--table", KNOB_COUNT, 1, 1e6, text, &number, error);
+        failure = command_parse_number("--table", KNOB_COUNT, 1, 1e6, text, &number, error);
         options->filter.table = failure ? 0 : (unsigned)number;
         return failure;
     default:

@@ -98,13 +98,11 @@ static const struct {
 
 /* ---- reading the command line ---------------------------------------------------------------- */
 
-static int parse_count(const char *text, const char *what, double most, uint64_t *count,
+static int parse_count(const char *text, const char *option, double most, uint64_t *count,
                        struct error *error) {
-    const struct knob knob = {.name = what, .type = KNOB_COUNT, .least = 1, .most = most};
-    struct error detail;
     double value;
-    if (knob_parse(&knob, text, &value, &detail))
-        return error_set(error, -EINVAL, "--%s: %s", what, detail.text);
+    if (command_parse_number(option, KNOB_COUNT, 1, most, text, &value, error))
+        return -EINVAL;
     *count = (uint64_t)value;
     return 0;
 }
@@ -123,11 +121,11 @@ static int take_option(struct options *options, int option, const char *text, st
     int failure = 0;
     switch (option) {
     case 'n':
-        return parse_count(text, "requests", 4e9, &plan->requests, error);
+        return parse_count(text, "--requests", 4e9, &plan->requests, error);
     case 'S':
-        return parse_count(text, "seed", 1e15, &plan->seed, error);
+        return parse_count(text, "--seed", 1e15, &plan->seed, error);
     case 'p':
-        failure = parse_count(text, "pid", 4194304, &number, error);
+        failure = parse_count(text, "--pid", 4194304, &number, error);
         plan->server_pid = failure ? 0 : (pid_t)number;
         return failure;
     case 's':

@@ -44,6 +44,12 @@ void command_print_help(const struct command *command, FILE *stream) {
     fprintf(stream, "loopmark %s: %s\n\n%s", command->name, command->summary, command->help);
 }
 
+int command_parse_number(const char *option, enum knob_type type, double least, double most,
+                         const char *text, double *value, struct error *error) {
+    const struct knob knob = {.name = option, .type = type, .least = least, .most = most};
+    return knob_parse(&knob, text, value, error);
+}
+
 int command_exit_code(int failure) {
     switch (failure) {
     case 0:
