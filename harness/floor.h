@@ -42,7 +42,7 @@ struct floor_result {
 };
 
 /* Blocks for warm-up and duration, or until one message was measured if that takes longer, and at
- * most two seconds more. Both processes are gone afterwards, and so are the sockets (reset: no
+ * most twelve seconds more. Both processes are gone afterwards, and so are the sockets (reset: no
  * TIME_WAIT is left). Needs two descriptors a connection.
  *
  * -EMFILE: not that many descriptors. -EINTR: interrupt.h. -ETIMEDOUT: it did not end in time, as
