@@ -11,6 +11,7 @@
 #define LOOPMARK_BACKEND_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "loop.h"
 
@@ -117,6 +118,28 @@ struct backend {
     const struct poller *poller; /* readiness backends */
 };
 
+/* What of a send the kernel has still to take. */
+struct rest {
+    int count; /* 0: nothing */
+    struct iovec parts[LOOP_SEND_PARTS];
+};
+
+/* Keeps what comes behind the first `taken` bytes of `parts`, which may be the rest's own. */
+static inline void rest_keep(struct rest *rest, const struct iovec *parts, int count,
+                             size_t taken) {
+    while (count > 0 && taken >= parts->iov_len) {
+        taken -= parts->iov_len;
+        parts++;
+        count--;
+    }
+    rest->count = count;
+    if (count == 0) /* nearly always */
+        return;
+    memmove(rest->parts, parts, (size_t)count * sizeof *parts);
+    rest->parts[0].iov_base = (char *)rest->parts[0].iov_base + taken;
+    rest->parts[0].iov_len -= taken;
+}
+
 /* stream.c: the stream operations of every readiness backend; without those that a backend may
  * have its own way of, and with them. */
 #define READINESS_SHARED                                                                           \
@@ -132,8 +155,7 @@ struct readiness_stream {
     struct source source;
     bool dispatching; /* its callbacks are running; the mask is brought up to date after them */
     bool queued;      /* its send waits for the end of the pass; the mask, too */
-    int rest_count;
-    struct iovec rest[LOOP_SEND_PARTS]; /* what the pending send still has to write */
+    struct rest rest; /* of the pending send */
 };
 struct readiness_listener {
     struct listener listener;

@@ -59,9 +59,8 @@ struct uring_stream {
     uint64_t reads_wait;
     uint32_t kept_count;
     struct buffer *kept, **kept_tail; /* received and not delivered */
-    int rest_count;
-    struct iovec rest[LOOP_SEND_PARTS]; /* what the send still has to write */
-    union {                             /* connecting comes before sending */
+    struct rest rest;                 /* of the send */
+    union {                           /* connecting comes before sending */
         struct msghdr message;
         struct endpoint target;
     };
@@ -234,10 +233,12 @@ static void send_rest(struct uring_stream *own) {
     enum { FLAGS = MSG_NOSIGNAL | MSG_WAITALL };
     struct ring *ring = &state_of(own->stream.loop)->ring;
     struct io_uring_sqe *sqe = ring_next(ring);
-    if (own->rest_count == 1) {
-        io_uring_prep_send(sqe, own->stream.fd, own->rest[0].iov_base, own->rest[0].iov_len, FLAGS);
+    struct rest *rest = &own->rest;
+    if (rest->count == 1) {
+        io_uring_prep_send(sqe, own->stream.fd, rest->parts[0].iov_base, rest->parts[0].iov_len,
+                           FLAGS);
     } else {
-        own->message = (struct msghdr){.msg_iov = own->rest, .msg_iovlen = (size_t)own->rest_count};
+        own->message = (struct msghdr){.msg_iov = rest->parts, .msg_iovlen = (size_t)rest->count};
         io_uring_prep_sendmsg(sqe, own->stream.fd, &own->message, FLAGS);
     }
     ring_start(ring, sqe, &own->requester, REQUEST_SEND);
@@ -245,23 +246,10 @@ static void send_rest(struct uring_stream *own) {
 
 static int uring_send(struct stream *stream, const struct iovec *parts, int count, size_t *taken) {
     struct uring_stream *own = uring_stream(stream);
-    memcpy(own->rest, parts, (size_t)count * sizeof *parts);
-    own->rest_count = count;
+    rest_keep(&own->rest, parts, count, 0);
     *taken = 0;
     send_rest(own);
     return SEND_LATER;
-}
-
-static void take_off_rest(struct uring_stream *own, size_t n) {
-    int first = 0;
-    while (first < own->rest_count && n >= own->rest[first].iov_len)
-        n -= own->rest[first++].iov_len;
-    own->rest_count -= first;
-    memmove(own->rest, own->rest + first, (size_t)own->rest_count * sizeof *own->rest);
-    if (own->rest_count > 0) {
-        own->rest[0].iov_base = (char *)own->rest[0].iov_base + n;
-        own->rest[0].iov_len -= n;
-    }
 }
 
 /* A closing stream's handler hears of its send from stream_finished. */
@@ -269,11 +257,11 @@ static void send_completed(struct uring_stream *own, int result) {
     struct stream *stream = &own->stream;
     if (result >= 0) {
         stream->loop->counters.sent_bytes += (size_t)result;
-        take_off_rest(own, (size_t)result);
+        rest_keep(&own->rest, own->rest.parts, own->rest.count, (size_t)result);
     }
     if (stream->closing)
         return;
-    if (result == -EINTR || result == -EAGAIN || (result >= 0 && own->rest_count > 0))
+    if (result == -EINTR || result == -EAGAIN || (result >= 0 && own->rest.count > 0))
         send_rest(own);
     else
         stream_deliver_sent(stream, result < 0 ? result : 0);

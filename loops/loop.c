@@ -420,16 +420,26 @@ int loop_run(struct loop *loop) {
 /* ---- receive buffers ---------------------------------------------------------------------------
  */
 
+/* The bytes begin with a cache line, for the kernel copies into them with wide stores. */
+static struct buffer *new_buffer(struct loop *loop) {
+    enum { CACHE_LINE = 64, HEADER = (sizeof(struct buffer) + CACHE_LINE - 1) & -CACHE_LINE };
+    void *memory;
+    if (posix_memalign(&memory, CACHE_LINE, HEADER + loop->config.receive_bytes))
+        return NULL;
+    struct buffer *buffer = memory;
+    *buffer = (struct buffer){
+        .bytes = (uint8_t *)memory + HEADER, .size = loop->config.receive_bytes, .loop = loop};
+    return buffer;
+}
+
 struct buffer *loop_take_buffer(struct loop *loop) {
     struct buffer *buffer = loop->free_buffers;
     if (buffer) {
         loop->free_buffers = buffer->next;
     } else {
-        buffer = malloc(sizeof *buffer + loop->config.receive_bytes);
+        buffer = new_buffer(loop);
         if (!buffer)
             return NULL;
-        *buffer = (struct buffer){
-            .bytes = (uint8_t *)(buffer + 1), .size = loop->config.receive_bytes, .loop = loop};
         loop->counters.buffers++;
     }
     buffer->next = NULL;

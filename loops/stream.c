@@ -32,7 +32,7 @@ static void arm_stream(struct readiness_stream *ready) {
     if (ready->dispatching || ready->queued)
         return;
     unsigned events = 0;
-    if (stream->connecting || ready->rest_count > 0)
+    if (stream->connecting || ready->rest.count > 0)
         events |= WATCH_WRITE;
     if (stream_wants_data(stream))
         events |= WATCH_READ;
@@ -76,47 +76,45 @@ static void read_stream(struct stream *stream) {
     }
 }
 
-/* Sends parts[0..*count), and leaves in `parts` and `*count` what the kernel did not take. */
-static int write_parts(struct stream *stream, struct iovec *parts, int *count, size_t *taken) {
+static ssize_t send_once(int fd, const struct iovec *parts, int count) {
+    if (count == 1)
+        return send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+/* The number of bytes that the kernel took, 0 when it cannot take any now, or a negative errno. */
+static ssize_t send_parts(struct stream *stream, const struct iovec *parts, int count) {
     struct loop_counters *counters = &stream->loop->counters;
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)*count};
     ssize_t n;
     do {
-        n = *count == 1 ? send(stream->fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL)
-                        : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+        n = send_once(stream->fd, parts, count);
         counters->syscalls[SYSCALL_SEND]++;
     } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        if (errno != EAGAIN)
-            return -errno;
-        counters->syscalls[SYSCALL_SEND_AGAIN]++;
-        n = 0;
-    }
-    *taken = (size_t)n;
-    int first = 0;
-    size_t left = (size_t)n;
-    while (first < *count && left >= parts[first].iov_len)
-        left -= parts[first++].iov_len;
-    memmove(parts, parts + first, (size_t)(*count - first) * sizeof *parts);
-    *count -= first;
-    if (*count > 0) {
-        parts[0].iov_base = (char *)parts[0].iov_base + left;
-        parts[0].iov_len -= left;
-        readiness(stream)->source.pending &= ~(unsigned)WATCH_WRITE;
-    }
+    if (n >= 0)
+        return n;
+    if (errno != EAGAIN)
+        return -errno;
+    counters->syscalls[SYSCALL_SEND_AGAIN]++;
     return 0;
+}
+
+static void keep_rest(struct readiness_stream *ready, const struct iovec *parts, int count,
+                      ssize_t taken) {
+    rest_keep(&ready->rest, parts, count, (size_t)taken);
+    if (ready->rest.count > 0)
+        ready->source.pending &= ~(unsigned)WATCH_WRITE;
 }
 
 int readiness_send(struct stream *stream, const struct iovec *parts, int count, size_t *taken) {
     struct readiness_stream *ready = readiness(stream);
-    CHECK(ready->rest_count == 0);
-    memcpy(ready->rest, parts, (size_t)count * sizeof *parts);
-    int left = count;
-    int failure = write_parts(stream, ready->rest, &left, taken);
-    if (failure)
-        return failure;
-    ready->rest_count = left;
-    if (left == 0)
+    CHECK(ready->rest.count == 0);
+    ssize_t n = send_parts(stream, parts, count);
+    if (n < 0)
+        return (int)n;
+    *taken = (size_t)n;
+    keep_rest(ready, parts, count, n);
+    if (ready->rest.count == 0)
         return SEND_DONE;
     arm_stream(ready);
     return SEND_LATER;
@@ -124,20 +122,23 @@ int readiness_send(struct stream *stream, const struct iovec *parts, int count, 
 
 static void write_rest(struct readiness_stream *ready) {
     struct stream *stream = &ready->stream;
-    size_t taken = 0;
-    int failure = write_parts(stream, ready->rest, &ready->rest_count, &taken);
-    stream->loop->counters.sent_bytes += taken;
-    if (failure == 0 && ready->rest_count > 0)
+    struct rest *rest = &ready->rest;
+    ssize_t n = send_parts(stream, rest->parts, rest->count);
+    if (n < 0) {
+        rest->count = 0;
+        stream_deliver_sent(stream, (int)n);
         return;
-    ready->rest_count = 0;
-    stream_deliver_sent(stream, failure);
+    }
+    stream->loop->counters.sent_bytes += (size_t)n;
+    keep_rest(ready, rest->parts, rest->count, n);
+    if (rest->count == 0)
+        stream_deliver_sent(stream, 0);
 }
 
 void readiness_queue_send(struct stream *stream, const struct iovec *parts, int count) {
     struct readiness_stream *ready = readiness(stream);
-    CHECK(ready->rest_count == 0);
-    memcpy(ready->rest, parts, (size_t)count * sizeof *parts);
-    ready->rest_count = count;
+    CHECK(ready->rest.count == 0);
+    rest_keep(&ready->rest, parts, count, 0);
     ready->queued = true;
 }
 
@@ -173,7 +174,7 @@ static void stream_ready(struct source *source, unsigned events) {
     if (stream->connecting)
         connect_outcome(stream);
     else {
-        if ((events & WATCH_WRITE) && ready->rest_count > 0 && !ready->queued)
+        if ((events & WATCH_WRITE) && ready->rest.count > 0 && !ready->queued)
             write_rest(ready);
         if ((events & WATCH_READ) && stream_wants_data(stream))
             read_stream(stream);
