@@ -15,6 +15,7 @@ enum { FILE_BYTES_MOST = 256 * 1024, REPETITIONS = 12, HEADLINE_REPETITIONS = 7 
 const char *const measure_names[] = {
     [MEASURE_CAPACITY] = "capacity",
     [MEASURE_LATENCY] = "latency",
+    [MEASURE_COST] = "cost",
     NULL,
 };
 

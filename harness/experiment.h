@@ -5,7 +5,9 @@
  *   question = Is uvloop 2-4 times asyncio at echoing?
  *   workload = echo
  *   server   = asyncio, epoll            ; loops by name, or [server NAME] below
- *   measure  = capacity                  ; closed loop; `latency` is an open loop at a fixed rate
+ *   measure  = capacity                  ; a closed loop; the other two are an open
+ *                                      ; loop at a fixed rate: `latency` asks how soon,
+ *                                      ; `cost` at how much CPU time a request is answered
  *   vary.size_bytes  = 1024, 10KiB       ; an axis: its values; the cells are all combinations
  *   vary.connections = 3, 100
  *   set.duration     = 2s                ; any knob, for all cells
@@ -51,8 +53,8 @@ enum {
     CELL_LABEL_BYTES = 256,
 };
 
-enum measure { MEASURE_CAPACITY, MEASURE_LATENCY };
-/* "capacity", "latency". */
+enum measure { MEASURE_CAPACITY, MEASURE_LATENCY, MEASURE_COST };
+/* "capacity", "latency", "cost"; then null. */
 extern const char *const measure_names[];
 
 /* Knobs are meant by their index over both tables (knob_at). */

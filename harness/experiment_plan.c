@@ -237,10 +237,11 @@ static int check_rate(const struct check *check, const struct cell *cell, bool h
     struct knob_values knobs;
     experiment_knobs(experiment, cell, &experiment->contenders[0], headline, &knobs);
     bool open = knob_get(&knobs, "rate") > 0;
-    if (experiment->measure == MEASURE_LATENCY && !open)
+    if (experiment->measure != MEASURE_CAPACITY && !open)
         return refuse(check, line,
-                      "measure = latency is an open loop: it needs a rate over 0, "
-                      "by set.rate or vary.rate");
+                      "measure = %s is an open loop: it needs a rate over 0, "
+                      "by set.rate or vary.rate",
+                      measure_names[experiment->measure]);
     if (experiment->measure == MEASURE_CAPACITY && open)
         return refuse(check, line,
                       "measure = capacity is a closed loop: it finds the rate, so "
@@ -355,7 +356,7 @@ static int check_coverage(const struct check *check, const struct claim *claim,
             !runs_in(experiment, claim->rule.second, cell))
             continue;
         judged++;
-        if (experiment->measure != MEASURE_LATENCY)
+        if (experiment->measure == MEASURE_CAPACITY)
             continue; /* how many requests there will be is what is measured */
         int failure = check_samples(check, claim, cell, false);
         if (failure == 0 && cell->headline)

@@ -45,14 +45,16 @@ struct picture {
 
 enum mark { MARK_RANKED, MARK_NOT_RANKED, MARK_INVALID };
 
+#define FOR(measure) (1u << (measure))
+
 struct figure {
     const char *name; /* of its script, and in the files it makes */
     const char *title;
     const char *ylabel;
     enum metric metrics[2];
     size_t metric_count;
-    bool capacity, latency; /* the kinds of experiment it is for */
-    const char *axis; /* ends the name of the axis it needs, with at least two values; null: any */
+    unsigned measures; /* the kinds of experiment it is for: bits of an enum measure */
+    const char *axis;  /* ends the name of the axis it needs, with at least two values; null: any */
     bool cell_by_cell;
     int (*print)(FILE *file, void *picture);
 };
@@ -67,34 +69,40 @@ static const struct figure figures[] = {
      .ylabel = "throughput (requests/s)",
      .metrics = {SUMMARY_THROUGHPUT},
      .metric_count = 1,
-     .capacity = true,
+     .measures = FOR(MEASURE_CAPACITY),
+     .print = print_groups},
+    {.name = "cost",
+     .title = "CPU time of a request",
+     .ylabel = "server CPU (µs/request)",
+     .metrics = {SUMMARY_CPU},
+     .metric_count = 1,
+     .measures = FOR(MEASURE_COST),
      .print = print_groups},
     {.name = "p99",
      .title = "p99 response time",
      .ylabel = "p99 response time (ms)",
      .metrics = {SUMMARY_P99},
      .metric_count = 1,
-     .latency = true,
+     .measures = FOR(MEASURE_LATENCY),
      .print = print_groups},
     {.name = "percentiles",
      .title = "response time by percentile",
      .ylabel = "response time (ms)",
-     .latency = true,
+     .measures = FOR(MEASURE_LATENCY),
      .cell_by_cell = true,
      .print = print_percentiles},
     {.name = "connections",
      .title = "against connections",
      .metrics = {SUMMARY_THROUGHPUT, SUMMARY_CPU},
      .metric_count = 2,
-     .capacity = true,
+     .measures = FOR(MEASURE_CAPACITY),
      .axis = "connections",
      .print = print_curves},
     {.name = "idle",
      .title = "the cost of idle connections",
      .metrics = {SUMMARY_CPU},
      .metric_count = 1,
-     .capacity = true,
-     .latency = true,
+     .measures = FOR(MEASURE_CAPACITY) | FOR(MEASURE_LATENCY) | FOR(MEASURE_COST),
      .axis = "idle_connections",
      .print = print_curves},
 };
@@ -117,7 +125,8 @@ static const char *hollow_because(const struct picture *picture, const struct su
                                   enum metric metric) {
     struct summary_flags flags =
         summary_own_flags(picture->plotting->summary, picture->experiment, row, metric);
-    if (metric == SUMMARY_CPU && picture->experiment->capacity && row->bound == BOUND_LATENCY)
+    if (metric == SUMMARY_CPU && picture->experiment->measure == MEASURE_CAPACITY &&
+        row->bound == BOUND_LATENCY)
         return "CPU at unequal load (latency-bound)";
     return summary_obstacle(&flags);
 }
@@ -551,7 +560,7 @@ static int render(struct picture *picture, struct error *error) {
 
 /* The axis the figure needs, or -1 where it does not apply. */
 static int axis_for(const struct figure *figure, const struct summary_experiment *experiment) {
-    if (!(experiment->capacity ? figure->capacity : figure->latency))
+    if (!(figure->measures & FOR(experiment->measure)))
         return -1;
     if (!figure->axis)
         return 0;

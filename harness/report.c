@@ -69,22 +69,34 @@ static void value_text(const struct page *page, const struct value *value,
  * -------------------------------------------------------------------- */
 
 /* Beside them a table has the cell, the server, how many repetitions are valid, and the mark. */
-static const struct value capacity_values[] = {
-    {{"requests/s", 29, true}, SUMMARY_THROUGHPUT, 1, false, false},
-    {{"CPU µs/request", 14, true}, SUMMARY_CPU, 1, true, false},
-    {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
-    {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
-    {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
-};
-static const struct value latency_values[] = {
-    {{"p50 µs", 7, true}, SUMMARY_P50, 1e3, true, false},
-    {{"p99 µs", 25, true}, SUMMARY_P99, 1e3, false, false},
-    {{"p99.9 µs", 8, true}, SUMMARY_P999, 1e3, true, false},
-    {{"CPU µs", 6, true}, SUMMARY_CPU, 1, true, false},
-    {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
-    {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
-};
 enum { VALUES_MOST = 8, OTHER_COLUMNS = 4 };
+
+static const struct value values_by_measure[][VALUES_MOST] = {
+    [MEASURE_CAPACITY] =
+        {
+            {{"requests/s", 29, true}, SUMMARY_THROUGHPUT, 1, false, false},
+            {{"CPU µs/request", 14, true}, SUMMARY_CPU, 1, true, false},
+            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
+            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+        },
+    [MEASURE_LATENCY] =
+        {
+            {{"p50 µs", 7, true}, SUMMARY_P50, 1e3, true, false},
+            {{"p99 µs", 25, true}, SUMMARY_P99, 1e3, false, false},
+            {{"p99.9 µs", 8, true}, SUMMARY_P999, 1e3, true, false},
+            {{"CPU µs", 6, true}, SUMMARY_CPU, 1, true, false},
+            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+        },
+    [MEASURE_COST] =
+        {
+            {{"CPU µs/request", 24, true}, SUMMARY_CPU, 1, false, false},
+            {{"× floor", 20, true}, SUMMARY_CPU_OVER_FLOOR, 1, false, false},
+            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+        },
+};
 
 static bool has_floor(const struct summary_experiment *experiment) {
     for (size_t c = 0; c < experiment->cell_count; c++)
@@ -96,11 +108,9 @@ static bool has_floor(const struct summary_experiment *experiment) {
 /* The page_columns of this experiment's table: of the floor only where one was measured. */
 static size_t values_of(const struct summary_experiment *experiment,
                         struct value values[VALUES_MOST]) {
-    const struct value *all = experiment->capacity ? capacity_values : latency_values;
-    size_t most =
-        experiment->capacity ? ARRAY_LENGTH(capacity_values) : ARRAY_LENGTH(latency_values);
+    const struct value *all = values_by_measure[experiment->measure];
     size_t count = 0;
-    for (size_t i = 0; i < most; i++)
+    for (size_t i = 0; i < VALUES_MOST && all[i].head.width > 0; i++)
         if (all[i].metric != SUMMARY_CPU_OVER_FLOOR || has_floor(experiment))
             values[count++] = all[i];
     return count;
@@ -114,7 +124,9 @@ static const char *mark_of(const struct page *page, const struct summary_experim
         return "invalid";
     if (page->summary->shared_cpu)
         return "shared CPU";
-    if (!experiment->capacity)
+    if (experiment->measure == MEASURE_COST)
+        return "";
+    if (experiment->measure == MEASURE_LATENCY)
         return row->least_samples < metric_kinds[SUMMARY_P99].samples ? "few samples" : "";
     return row->bound == BOUND_CO_LIMITED ? "co-limited"
            : row->bound == BOUND_LATENCY  ? "latency"
@@ -194,7 +206,9 @@ static void put_floor(const struct page *page, const struct summary_experiment *
         page, "\n", 2,
         "× floor: CPU per request as a multiple of what the kernel alone takes to receive and "
         "send the same bytes, without a loop%s. Here: %s",
-        experiment->capacity ? "" : "; at a given rate it has falling asleep and waking in it",
+        experiment->measure == MEASURE_CAPACITY
+            ? ""
+            : "; at a given rate it has falling asleep and waking in it",
         list);
     free(list);
 }

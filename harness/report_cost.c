@@ -114,16 +114,17 @@ static void put_pairs(const struct page *page, const struct summary_experiment *
 }
 
 void report_cost_put(const struct page *page, const struct summary_experiment *experiment) {
-    if (!experiment->capacity || !has_floor(experiment))
+    if (experiment->measure == MEASURE_LATENCY || !has_floor(experiment))
         return;
     page_put_line(page, "\n### ", 0, "%s: where the time goes", experiment->name);
     page_put_line(page, "\n", 0,
                   "CPU time of the server per request. The floor is the kernel's, to receive and "
                   "send the same bytes without any loop; above it lie the loop's own calls, its "
-                  "code and the workload's, and what they cost in caches. A wait is shared by the "
+                  "code and the workload's, what they cost in caches%s. A wait is shared by the "
                   "events it returns: the more connections are ready at once, the cheaper it is "
                   "(batching). Calls are counted by our own loops only; memory is the server's "
-                  "largest, divided by connections.");
+                  "largest, divided by connections.",
+                  experiment->measure == MEASURE_COST ? ", falling asleep and waking" : "");
     put_table(page, experiment);
     fputs("\n", page->file);
     put_pairs(page, experiment);

@@ -5,8 +5,7 @@
 
 #include "harness/report_page.h"
 
-/* Nothing for experiments without floor, or not of capacity: at a given rate falling asleep and
- * waking are in the CPU time too. */
+/* Nothing for experiments without floor, or of latency. */
 void report_cost_put(const struct page *page, const struct summary_experiment *experiment);
 
 #endif

@@ -102,14 +102,22 @@ static void *append(void *array, size_t *count, size_t size) {
 
 /* ---- reading the record ---------------------------------------------------------------------- */
 
+/* An enum measure, or -1. */
+static int measure_index(const char *name) {
+    for (int i = 0; name && measure_names[i]; i++)
+        if (strcmp(measure_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
 static int check_experiment(const json_t *json, size_t index, struct error *error) {
     const char *name = text_at(json, "name"), *measure = text_at(json, "measure");
     if (!name || !*name || strchr(name, '/'))
         return error_set(error, -EINVAL, "run.json: experiments[%zu].name is missing or not a name",
                          index);
-    if (!measure || (strcmp(measure, "capacity") != 0 && strcmp(measure, "latency") != 0))
+    if (measure_index(measure) < 0)
         return error_set(error, -EINVAL,
-                         "run.json: experiment %s: measure is neither capacity nor latency", name);
+                         "run.json: experiment %s: measure is not one that is known", name);
     if (json_array_size(json_object_get(json, "axes")) > AXES_MOST)
         return error_set(error, -EINVAL, "run.json: experiment %s: more than %d axes", name,
                          AXES_MOST);
@@ -171,7 +179,7 @@ static int read_experiment(struct summary_experiment *experiment, const json_t *
     experiment->json = json;
     experiment->name = text_at(json, "name");
     experiment->question = text_at(json, "question");
-    experiment->capacity = strcmp(text_at(json, "measure"), "capacity") == 0;
+    experiment->measure = (enum measure)measure_index(text_at(json, "measure"));
     size_t i;
     const json_t *item;
     json_array_foreach(json_object_get(json, "axes"), i, item) {
@@ -525,7 +533,7 @@ struct summary_flags summary_own_flags(const struct summary *summary,
         .co_limited = metric == SUMMARY_THROUGHPUT && row->bound == BOUND_CO_LIMITED,
         .few_samples = row->least_samples < kind->samples,
         .shared_cpu = summary->shared_cpu,
-        .confounded = kind->quantile && experiment->capacity,
+        .confounded = kind->quantile && experiment->measure == MEASURE_CAPACITY,
     };
 }
 

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #include "harness/bound.h"
+#include "harness/experiment.h"
 #include "harness/statistics.h"
 #include "loops/error.h"
 
@@ -99,7 +100,7 @@ struct summary_cell {
 struct summary_experiment {
     const json_t *json;
     const char *name, *question;
-    bool capacity; /* closed loop; else open loop at a given rate */
+    enum measure measure;
     const char *axes[AXES_MOST];
     size_t axis_count;
     const char **servers;

@@ -1,6 +1,6 @@
-# grouped.gp: shared by throughput.gp and p99.gp. One group of servers a cell; every repetition is a
-# dot, from left to right in the order measured; the bar is the median, the whisker its 95 %
-# interval.
+# grouped.gp: shared by throughput.gp, p99.gp and cost.gp. One group of servers a cell; every
+# repetition is a dot, from left to right in the order measured; the bar is the median, the whisker
+# its 95 % interval.
 #
 # data   index 0: x label · then for server i two blocks:
 #        2i-1: x value kind (a repetition) · 2i: x median low high kind (the row). The whiskers are
