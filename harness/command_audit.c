@@ -37,7 +37,7 @@ static const char help[] =
     "loop's way of working makes them (a wait is shared by the events it returns). `raw-` are\n"
     "controls, written by hand on the same interface, without loopmark's loops. libuv's waits are\n"
     "counted as its passes, and its own epoll_ctl calls cannot be seen: strace has them.\n"
-    "CPU times are of one run each: to compare them, `loopmark run loop-raw-epoll`.\n"
+    "CPU times are of one run each: to compare them, `loopmark run loop-cost`.\n"
     "\n"
     "examples:\n"
     "  loopmark audit\n"
@@ -46,19 +46,27 @@ static const char help[] =
     "\n"
     "exit codes: 0 ok, 1 a server or the load failed, 2 usage, 130 interrupted\n";
 
-/* What one request of one read and one send should cost beside its share of a wait. `unseen` is
- * made by a library behind our back. */
+static const char every_descriptor[] = "a wait looks at every descriptor, ready or not";
+
+/* What one request of one read and one send should cost beside its share of a wait. `note` is what
+ * the calls do not tell. */
 static const struct model {
     const char *name;
     double read, send, control;
-    const char *unseen;
+    const char *note;
 } models[] = {
-    {"select", 1, 1, 0, NULL},     {"poll", 1, 1, 0, NULL},
-    {"epoll", 1, 1, 0, NULL},      {"epoll-et", 1, 1, 0, NULL},
-    {"epoll-spin", 1, 1, 0, NULL}, {"epoll-writeend", 1, 1, 0, NULL},
-    {"libuv", 1, 1, 0, NULL},      {"libuv-write", 1, 1, 0, "and 1 epoll_ctl by libuv"},
-    {"io_uring", 0, 0, 0, NULL},   {"raw-epoll", 1, 1, 0, NULL},
-    {"raw-libuv", 1, 1, 0, NULL},  {"raw-io_uring", 0, 0, 0, NULL},
+    {"select", 1, 1, 0, every_descriptor},
+    {"poll", 1, 1, 0, every_descriptor},
+    {"epoll", 1, 1, 0, NULL},
+    {"epoll-et", 1, 1, 0, NULL},
+    {"epoll-spin", 1, 1, 0, NULL},
+    {"epoll-writeend", 1, 1, 0, NULL},
+    {"libuv", 1, 1, 0, NULL},
+    {"libuv-write", 1, 1, 0, "and 1 epoll_ctl by libuv"},
+    {"io_uring", 0, 0, 0, NULL},
+    {"raw-epoll", 1, 1, 0, NULL},
+    {"raw-libuv", 1, 1, 0, NULL},
+    {"raw-io_uring", 0, 0, 0, NULL},
 };
 
 static const struct {
@@ -323,8 +331,8 @@ static void print_server(const struct audited *audited, const struct knob_values
     print_number(audited->cpu_us, 9, 2);
     if (isfinite(should_be) && fabs(is - should_be) > 0.01)
         printf("   %+.3f", is - should_be);
-    if (model && model->unseen)
-        printf("   %s", model->unseen);
+    if (model && model->note)
+        printf("   %s", model->note);
     if (audited->copied)
         printf("   copies bytes");
     printf("\n");
@@ -355,8 +363,8 @@ static void print_json(const struct options *options) {
                               json_pack("{s:s, s:b, s:o, s:o, s:o, s:s?, s:o, s:o, s:b}", "name",
                                         audited->name, "control", audited->program != NULL, "calls",
                                         calls, "total", number(total(audited)), "expected",
-                                        number(expected(audited, &options->plan.knobs)), "unseen",
-                                        model ? model->unseen : NULL, "events_per_wait",
+                                        number(expected(audited, &options->plan.knobs)), "note",
+                                        model ? model->note : NULL, "events_per_wait",
                                         number(audited->events_per_wait), "cpu_us_per_request",
                                         number(audited->cpu_us), "copies_bytes", audited->copied));
     }

@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The kernel tells user from system time by what it finds at its clock ticks: of less CPU time than
+ * this there are too few. */
+#define SPLIT_LEAST_NS (0.5 * NS_PER_S)
+
 /* Quantiles as the contract for machines names them. */
 static const struct {
     const char *name;
@@ -80,7 +84,8 @@ static json_t *client(const struct load_result *result) {
     json_object_set_new(object, "cpu_us_per_request",
                         number_or_null(answers > 0, cpu_ns / 1e3 / answers));
     json_object_set_new(object, "user_us_per_request",
-                        number_or_null(answers > 0, user_ns / 1e3 / answers));
+                        number_or_null(answers > 0 && (double)result->cpu_ns >= SPLIT_LEAST_NS,
+                                       user_ns / 1e3 / answers));
     json_object_set_new(object, "busy", json_real(result->busy));
     json_object_set_new(object, "received_bytes", count(result->received_bytes));
     json_object_set_new(object, "context_switches", count(result->context_switches));
@@ -143,11 +148,12 @@ static json_t *server(const struct load_result *result, const struct validity *v
     struct usage used = usage_difference(&after->usage, &before->usage);
     json_t *object = json_object();
     json_object_set_new(object, "cpu_us_per_request", number_or_null(cpu_us >= 0, cpu_us));
-    /* The split comes from clock ticks: good as a share, so it is applied to the exact sum. */
+    /* Good as a share, so it is applied to the exact sum. */
     double split = (double)(used.user_ns + used.system_ns);
     json_object_set_new(
         object, "user_us_per_request",
-        number_or_null(known && cpu_us >= 0 && split > 0, cpu_us * (double)used.user_ns / split));
+        number_or_null(known && cpu_us >= 0 && split >= SPLIT_LEAST_NS,
+                       cpu_us * (double)used.user_ns / split));
     json_object_set_new(object, "busy",
                         number_or_null(validity->server_busy >= 0, validity->server_busy));
     json_object_set_new(

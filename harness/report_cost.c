@@ -122,7 +122,8 @@ void report_cost_put(const struct page *page, const struct summary_experiment *e
                   "send the same bytes without any loop; above it lie the loop's own calls, its "
                   "code and the workload's, what they cost in caches%s. A wait is shared by the "
                   "events it returns: the more connections are ready at once, the cheaper it is "
-                  "(batching). Calls are counted by our own loops only; memory is the server's "
+                  "(batching); one of select or poll looks at every open connection, ready or not. "
+                  "Calls are counted by our own loops only; memory is the server's "
                   "largest, divided by connections.",
                   experiment->measure == MEASURE_COST ? ", falling asleep and waking" : "");
     put_table(page, experiment);

@@ -145,6 +145,42 @@ int hodges_lehmann(const double *values, size_t n, double confidence, struct int
     return 0;
 }
 
+/* The largest k with P(B <= k) <= (1 - confidence)/2 for the number of heads B in n throws, or -1;
+ * `coverage` as in signed_rank_depth. */
+static int sign_depth(size_t n, double confidence, double *coverage) {
+    double term = ldexp(1, -(int)n), tail = 0;
+    int depth = -1;
+    while (tail + term <= (1 - confidence) / 2) {
+        tail += term;
+        depth++;
+        term *= (double)(n - (size_t)depth) / (depth + 1);
+    }
+    *coverage = 1 - 2 * tail;
+    return depth;
+}
+
+int median_interval(const double *values, size_t n, double confidence, struct interval *interval) {
+    double sorted[STATISTICS_MAX_VALUES], coverage;
+    int code = check_values(values, n);
+    if (code)
+        return code;
+    if (!(confidence > 0 && confidence < 1))
+        return -EINVAL;
+
+    memcpy(sorted, values, n * sizeof *sorted);
+    double median = median_in_place(sorted, n);
+    int depth = sign_depth(n, confidence, &coverage);
+    *interval = (struct interval){
+        .n = n,
+        .estimate = median,
+        .low = depth < 0 ? -INFINITY : sorted[depth],
+        .high = depth < 0 ? INFINITY : sorted[n - 1 - (size_t)depth],
+        .coverage = coverage,
+        .bounded = depth >= 0,
+    };
+    return 0;
+}
+
 static double standard_deviation(const double *values, size_t n) {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < n; i++)

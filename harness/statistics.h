@@ -2,14 +2,16 @@
  * through here.
  *
  * The unit of evidence is a block (both contenders measured next to each other, in an order chosen
- * by a coin) or a repetition, never a request. On such values stand three textbook parts:
+ * by a coin) or a repetition, never a request. On blocks' differences stand three textbook parts:
  *
  *   test      exact Wilcoxon signed-rank test (Wilcoxon 1945; zeros after Pratt 1959)
  *   estimate  Hodges-Lehmann: the median of the n(n+1)/2 Walsh averages (x_i + x_j)/2, i <= j
  *   interval  Walsh averages, cut equally at both ends (Hollander, Wolfe & Chicken, 2014)
  *
  * No distribution is assumed but symmetry, which the coin provides: if both contenders are the
- * same, each block's difference has a fair sign whatever the machine did meanwhile.
+ * same, each block's difference has a fair sign whatever the machine did meanwhile. Repetitions by
+ * themselves are not symmetric (a machine is slowed down, hardly ever sped up), so of them the
+ * median is told, with the interval that the sign test gives it.
  *
  * Pure: no I/O, no clock, no globals, no allocation (up to 0.5 MiB of stack). Functions return 0,
  * or -EINVAL for values that are none (no values, not finite, a confidence outside (0, 1)), or
@@ -55,8 +57,13 @@ struct interval {
     bool bounded;     /* false: too few values for an interval at this confidence */
 };
 
-/* Estimate and interval of the centre of plain values (of the median, where they lie
- * symmetrically): the error bar of repetitions. With ties the true coverage can only be higher. */
+/* The median with its interval: order statistics, cut equally at both ends by the binomial
+ * distribution (the sign test's; Conover, Practical Nonparametric Statistics, 1999, section 3.2).
+ * Whatever the values' distribution: the error bar of repetitions. */
+int median_interval(const double *values, size_t n, double confidence, struct interval *interval);
+
+/* Estimate and interval of the centre of values that lie symmetrically about it, as differences
+ * of blocks do. With ties the true coverage can only be higher. */
 int hodges_lehmann(const double *values, size_t n, double confidence, struct interval *interval);
 
 struct comparison {

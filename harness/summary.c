@@ -312,7 +312,7 @@ static int sum_up_metric(struct summary_row *row, enum metric metric) {
     *spread = (struct spread){.median = NAN, .least = NAN, .most = NAN};
     if (count == 0)
         return 0;
-    int err = hodges_lehmann(values, count, CONFIDENCE, &spread->interval);
+    int err = median_interval(values, count, CONFIDENCE, &spread->interval);
     spread->median = median_in_place(values, count);
     spread->least = values[0];
     spread->most = values[count - 1];

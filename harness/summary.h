@@ -69,7 +69,7 @@ bool metric_value(const json_t *repetition, enum metric metric, double *value);
 /* Between the valid repetitions of one row, in the column's unit. */
 struct spread {
     double median;
-    struct interval interval; /* Hodges-Lehmann, 95 %; n = 0: no repetition knows this value */
+    struct interval interval; /* of the median, 95 %; n = 0: no repetition knows this value */
     double least, most;
 };
 

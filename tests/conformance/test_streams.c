@@ -431,6 +431,31 @@ static void test_reset_mid_send(struct fixture *fixture) {
     }
 }
 
+static bool drained_until_closed(int peer, const struct probe *probe) {
+    uint8_t bytes[16 * 1024];
+    while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+        ;
+    return probe->closed;
+}
+
+/* Part of the send is taken and the rest never will be: the part must not pass for the whole. Data
+ * may still come, so that it is the send alone that fails. */
+static void test_no_reader_mid_send(struct fixture *fixture) {
+    if (fixture->transport != TRANSPORT_UNIX)
+        skip_case(fixture, "only a unix socket learns that its peer reads no more");
+    struct probe *probe = new_probe(fixture);
+    int peer = accepted_pair(probe);
+    uint8_t *bytes = send_later(probe);
+    settle(fixture);
+    assert_int_equal(shutdown(peer, SHUT_RD), 0);
+    RUN_UNTIL(fixture, drained_until_closed(peer, probe)); /* there is room, and nobody for it */
+    assert_string_equal(probe->history, "osc");
+    assert_int_equal(probe->sent_err, -EPIPE);
+    assert_int_equal(probe->close_err, -EPIPE);
+    free(bytes);
+    close(peer);
+}
+
 static void test_reset_while_idle(struct fixture *fixture) {
     if (fixture->transport == TRANSPORT_UNIX)
         skip_case(fixture, "unix sockets have no reset");
@@ -851,6 +876,7 @@ int main(void) {
         {"no on_eof: the end closes", test_null_eof_closes, true},
         {"peer reset in the middle of a send", test_reset_mid_send, true},
         {"peer reset while idle", test_reset_while_idle, true},
+        {"peer reads no more in the middle of a send", test_no_reader_mid_send, true},
         {"close in each stream callback", test_close_in_callback, true},
         {"close from timer, post and watch, a send under way", test_close_from_elsewhere, true},
         {"close while connecting", test_close_while_connecting, true},

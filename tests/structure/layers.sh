@@ -43,6 +43,8 @@ check headers_exist "$(grep -F ' ?' <<<"$all")"
 check loops_include_loops "$(only loops 'loops/.*')"
 check workloads_include_loop_h \
     "$(only workloads 'workloads/.*|loops/(loop|check|clock|endpoint|error)\.h')"
+check raw_servers_stand_alone \
+    "$(grep '^workloads/servers/' <<<"$all" | grep -v ' workloads/servers/')"
 check harness_includes_no_tests "$(only harness '(harness|workloads|loops)/.*')"
 check backend_h_stays_in_loops "$(grep ' loops/backend\.h$' <<<"$all" | grep -v '^loops/')"
 check plots_and_results_have_no_c "$(find plots results -name '*.[ch]')"

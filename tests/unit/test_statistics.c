@@ -68,8 +68,7 @@ static void test_r_vectors(void **state) {
     const json_t *vectors = json_object_get(root, "vectors");
     size_t i;
     assert_true(json_array_size(vectors) >= 100);
-    json_array_foreach(vectors, i, vector)
-        check_vector(vector);
+    json_array_foreach(vectors, i, vector) check_vector(vector);
     json_decref(root);
 }
 
@@ -196,6 +195,58 @@ static void test_median(void **state) {
     assert_close(median_in_place(one, 1), 7, 0, "one");
 }
 
+/* The published depths of the sign test's interval for the median, and two that can be added up by
+ * hand: P(B <= 0) of 6 throws is 1/64, of 5 throws 1/32. */
+static void test_median_interval(void **state) {
+    (void)state;
+    static const struct {
+        size_t n, low; /* ranks from 1; 0: no interval */
+        double coverage;
+    } cases[] = {
+        {1, 0, 1},
+        {5, 0, 1},
+        {6, 1, 1 - 2.0 / 64},
+        {8, 1, 0.9921875},
+        {9, 2, 0.9609375},
+        {10, 2, 0.978515625},
+        {20, 6, 0.958610535},
+        {100, 40, 0.9647998},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        double values[100];
+        struct interval interval;
+        size_t n = cases[i].n, low = cases[i].low;
+        for (size_t k = 0; k < n; k++)
+            values[k] = (double)((k * 37) % n + 1) * ((k * 37) % n + 1); /* no symmetry */
+        assert_int_equal(median_interval(values, n, 0.95, &interval), 0);
+        assert_int_equal(interval.bounded, low > 0);
+        assert_int_equal(interval.n, n);
+        assert_close(interval.coverage, cases[i].coverage, 1e-7, "coverage");
+        assert_close(interval.low, low ? (double)(low * low) : -INFINITY, 0, "low");
+        double high = (double)(n + 1 - low);
+        assert_close(interval.high, low ? high * high : INFINITY, 0, "high");
+        assert_close(interval.estimate, median_in_place(values, n), 0, "estimate");
+    }
+}
+
+/* Lopsided values, as of a machine that is slowed down now and then: the median lies within its
+ * own interval. */
+static void test_median_is_in_its_interval(void **state) {
+    (void)state;
+    struct random random;
+    random_seed(&random, 3);
+    for (size_t round = 0; round < 200; round++) {
+        double values[STATISTICS_MAX_VALUES];
+        struct interval interval;
+        size_t n = 6 + (size_t)random_below(&random, STATISTICS_MAX_VALUES - 5);
+        for (size_t i = 0; i < n; i++)
+            values[i] = 7 + exp(6 * random_unit(&random) - 4);
+        assert_int_equal(median_interval(values, n, 0.95, &interval), 0);
+        assert_true(interval.bounded && interval.coverage >= 0.95);
+        assert_true(interval.low <= interval.estimate && interval.estimate <= interval.high);
+    }
+}
+
 static void test_largest_n(void **state) {
     (void)state;
     double values[STATISTICS_MAX_VALUES + 1], p;
@@ -224,6 +275,7 @@ static void test_values_that_are_none(void **state) {
     }
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(signed_rank_test(bad[i], 3, &p), -EINVAL);
+        assert_int_equal(median_interval(bad[i], 3, 0.95, &interval), -EINVAL);
         assert_int_equal(hodges_lehmann(bad[i], 3, 0.95, &interval), -EINVAL);
     }
     assert_int_equal(signed_rank_test(good, 0, &p), -EINVAL);
@@ -231,6 +283,7 @@ static void test_values_that_are_none(void **state) {
     assert_int_equal(compare_blocks(good, good, 3, 1, &comparison), -EINVAL);
     assert_int_equal(compare_blocks(good, good, 3, 0.5, &comparison), -EINVAL);
     assert_int_equal(hodges_lehmann(good, 3, NAN, &interval), -EINVAL);
+    assert_int_equal(median_interval(good, 3, 1, &interval), -EINVAL);
 }
 
 static double normal(struct random *random) {
@@ -499,6 +552,8 @@ int main(void) {
         cmocka_unit_test(test_depth_table),
         cmocka_unit_test(test_interval_and_test_agree),
         cmocka_unit_test(test_median),
+        cmocka_unit_test(test_median_interval),
+        cmocka_unit_test(test_median_is_in_its_interval),
         cmocka_unit_test(test_largest_n),
         cmocka_unit_test(test_values_that_are_none),
         cmocka_unit_test(test_comparison_of_known_blocks),

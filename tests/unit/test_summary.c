@@ -93,7 +93,7 @@ static void assert_spread(const struct spread *spread, const double *values, siz
     double sorted[BLOCKS];
     struct interval interval;
     memcpy(sorted, values, count * sizeof *values);
-    assert_int_equal(hodges_lehmann(values, count, 0.95, &interval), 0);
+    assert_int_equal(median_interval(values, count, 0.95, &interval), 0);
     assert_close(spread->median, median_in_place(sorted, count));
     assert_close(spread->least, sorted[0]);
     assert_close(spread->most, sorted[count - 1]);
