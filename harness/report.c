@@ -467,9 +467,9 @@ static void put_introduction(const struct page *page, const json_t *run) {
             text_of(run, "scope", "?"), json_array_size(json_object_get(run, "repetitions")),
             text_of(run, "pinning.reason", "pinning unknown"));
     fputs(
-        "Medians of the valid repetitions, with their 95 % interval between repetitions; ratios are "
-        "of log differences\nwithin blocks (Hodges-Lehmann). Absolute numbers belong to this machine and "
-        "this hour; the ratios are what carries over.\n\n",
+        "Medians of the valid repetitions, with their 95 % interval between repetitions; ratios "
+        "are of log differences\nwithin blocks (Hodges-Lehmann). Absolute numbers belong to this "
+        "machine and this hour; the ratios are what\ncarries over.\n\n",
         page->file);
     put_command(page, run);
     fputs("\n", page->file);
