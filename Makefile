@@ -5,6 +5,7 @@
 #   SAN=address|thread   a variant with sanitizers, in build/address or build/thread
 #   WERROR=1             warnings are errors
 #   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
+#   TEST_JOBS=N          how many test programs run at a time; without it, one for each CPU
 #   DEPS=check|install   only list missing packages, or install them without asking
 #   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
 #   SOAK_SECONDS=60      how long `make soak` runs
@@ -31,11 +32,18 @@ FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthre
 
 # Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
 LIBRARIES = jansson inih zlib
-OPTIONAL  = libuv liburing
+OPTIONAL  = libuv liburing openssl
+LEAST_openssl  = >= 3.0
 LEAST_liburing = >= 2.3
 FOUND     = $(foreach name,$(OPTIONAL),$(shell pkg-config --exists "$(name) $(LEAST_$(name))" && \
                                                echo $(name)))
-HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z)
+HAVE      = $(shell echo $(FOUND:%=-DHAVE_%) | tr a-z A-Z) $(if $(LLHTTP),-DHAVE_LLHTTP)
+
+# llhttp is a library on newer systems. Debian 12 has its sources only, in the package node-llhttp.
+LLHTTP         = $(or $(shell pkg-config --exists libllhttp && echo libllhttp),$(LLHTTP_SOURCES))
+LLHTTP_SOURCES = $(wildcard /usr/share/llhttp/*.c)
+LLHTTP_LIBRARY = $(filter libllhttp,$(LLHTTP))
+LLHTTP_FLAGS   = $(if $(LLHTTP_LIBRARY),,-isystem /usr/share/include/llhttp)
 
 BUILD   := build$(SAN:%=/%)
 PROGRAM := $(BUILD)/loopmark
@@ -86,9 +94,10 @@ NEEDS_bench-full = bench servers
 NEEDS_plots      = bench
 
 test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests; also with SAN=…
-	@tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) $(SOAK) \
+	@TEST_JOBS=$${TEST_JOBS:-$$(nproc)} \
+	    tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) $(SOAK) \
 	    $(if $(SAN),,tests/performance/instructions.sh) \
-	    $(wildcard tests/end_to_end/*.sh tests/interop/*.sh)
+	    $(wildcard tests/end_to_end/*.sh $(if $(filter thread,$(SAN)),,tests/interop/*.sh))
 
 # Without it these tests say what they leave out.
 interop: $(INTEROP) ## fetches what the interop tests compare with, for `make test`
@@ -160,10 +169,11 @@ $(BUILD)/compiler: setup
 	$(call when_changed,$(CC) --version)
 
 $(BUILD)/flags: setup
-	$(call when_changed,echo $(FLAGS) $(HAVE) $$(pkg-config --cflags $(LIBRARIES) $(FOUND)))
+	$(call when_changed,echo $(FLAGS) $(HAVE) $(LLHTTP_FLAGS) \
+	    $$(pkg-config --cflags $(LIBRARIES) $(FOUND) $(LLHTTP_LIBRARY)))
 
 $(BUILD)/libraries: setup
-	$(call when_changed,echo $$(pkg-config --libs $(LIBRARIES) $(FOUND)) -lm)
+	$(call when_changed,echo $$(pkg-config --libs $(LIBRARIES) $(FOUND) $(LLHTTP_LIBRARY)) -lm)
 
 # The revision goes only to what includes build_info.h, so that a commit compiles little again.
 $(BUILD)/info: setup
@@ -182,7 +192,19 @@ $(BUILD)/%.o: %.c $(BUILD)/flags $(BUILD)/compiler
 	@mkdir -p $(@D)
 	$(CC) @$(BUILD)/flags $(FLAGS_HERE) $(INFO) -MMD -MP -c $< -o $@
 
-$(ARCHIVE): $(filter-out $(BUILD)/harness/main.o,$(OBJECTS))
+# All of llhttp's sources, or nothing. Strict, and not ours to have warnings about.
+define compile_llhttp
+	$(CC) @$(BUILD)/flags -w -DLLHTTP_STRICT_MODE=1 -x c -c $1 -o $(@D)/llhttp/$(notdir $1).o
+
+endef
+
+$(BUILD)/llhttp.o: $(BUILD)/flags $(BUILD)/compiler
+	@rm -rf $(@D)/llhttp && mkdir -p $(@D)/llhttp
+	$(foreach source,/dev/null $(if $(LLHTTP_LIBRARY),,$(LLHTTP_SOURCES)),\
+	    $(call compile_llhttp,$(source)))
+	$(LD) -r $(@D)/llhttp/*.o -o $@
+
+$(ARCHIVE): $(filter-out $(BUILD)/harness/main.o,$(OBJECTS)) $(BUILD)/llhttp.o
 	@rm -f $@
 	$(AR) rcs $@ $^
 

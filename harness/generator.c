@@ -145,8 +145,16 @@ static int set_up(struct thread *thread, struct error *error) {
     int failure = loop_open("epoll", &config, &thread->loop, error);
     if (failure)
         return failure;
-    failure = plan->workload->client->start(thread->loop, &plan->knobs, &plan->target, plan->verify,
-                                            &generator_events, &thread->client, error);
+    struct client_setup setup = {.loop = thread->loop,
+                                 .knobs = &plan->knobs,
+                                 .url = &crew->url,
+                                 .requests = plan->request_set,
+                                 .tls = plan->tls,
+                                 .verify = plan->verify,
+                                 .in_flight = crew->in_flight,
+                                 .requests_per_connection = crew->requests_per_connection,
+                                 .events = &generator_events};
+    failure = plan->workload->client->start(&setup, &thread->client, error);
     if (failure)
         return failure;
     for (uint32_t i = 0; i < thread->slot_count; i++) {
@@ -163,6 +171,7 @@ static int set_up(struct thread *thread, struct error *error) {
     thread->edge.on_due = edge_due;
     thread->scan.on_due = connections_on_scan;
     thread->interval_end.on_due = crew_on_interval;
+    thread->connection_due.on_due = connections_on_due;
     return 0;
 }
 

@@ -31,14 +31,16 @@ struct slot {
     struct thread *thread;
     struct stream *stream; /* null: closed */
     bool idle;             /* never asks: only there to be open */
-    bool open, failed;     /* failed: its error is counted, or it is closed on purpose */
+    bool open, failed;     /* failed: its error is counted already */
+    bool recycling;        /* closed on purpose: it connects again at once and goes on */
     bool available;        /* in the list of those that may ask */
     struct slot *previous, *next;
     uint64_t available_ns; /* since when it may ask */
     uint64_t since_ns;     /* began to connect */
     uint64_t backoff_ns;
     struct timer retry;
-    uint64_t answers; /* in the window */
+    uint64_t answers;    /* in the window */
+    uint32_t asked_here; /* requests on this connection */
     uint32_t first, outstanding;
     struct asked *asked; /* ring of in_flight */
 };
@@ -64,18 +66,24 @@ struct thread {
     struct schedule schedule;
     uint64_t quota; /* requests left to measure (-n); 0 with no_quota */
     bool has_quota;
-    struct timer due, mark, edge, scan, interval_end;
+    struct timer due, mark, edge, scan, interval_end, connection_due;
     uint64_t none_open_since_ns;
     int connect_error; /* of the latest attempt that failed, negative; 0: none has */
+    const char *connect_what; /* more about it, or null */
 
     struct recorder service, lag;  /* open loop */
+    struct recorder connect_times; /* of the window */
+    struct recorder status[LOAD_STATUS_CLASSES];
+    bool has_statuses;
     struct interval_ring *latency; /* second by second: response times, or in a closed loop service
                                     * times; shared with whoever started the load */
     uint32_t seconds;              /* ended so far */
-    uint64_t due_count, sent_count, in_window_outstanding, unsent; /* of the window */
+    uint64_t due_count, sent_count, in_window_outstanding, unsent, shed; /* of the window */
     _Atomic uint64_t answers; /* warm-up included; other threads read it at marks */
     uint64_t answers_in_window, received_bytes;
-    uint64_t errors[LOAD_ERRORS];
+    uint64_t errors[LOAD_ERRORS], reconnects;
+    struct load_cause causes[LOAD_CAUSES_MOST];
+    uint32_t cause_count;
     struct own_usage before, after;
     int failure;
 };
@@ -84,12 +92,15 @@ struct thread {
 struct crew {
     const struct load_plan *plan;
     struct load_result *result;
+    struct url url;
     struct interval_ring *rings; /* one a thread */
     atomic_bool *stopping;
     struct thread *threads;
-    uint32_t thread_count, in_flight;
+    uint32_t thread_count, in_flight, requests_per_connection; /* the last: 0 is no limit */
+    int error_status; /* the first that counts as an error */
     bool open_loop;
     uint64_t warmup_ns, duration_ns, timeout_ns, connect_timeout_ns;
+    uint64_t deadline_ns, connection_ramp_ns; /* 0: none */
     uint32_t source_count;
     struct endpoint *sources;
     pthread_barrier_t barrier;
@@ -111,6 +122,8 @@ void requests_make_available(struct slot *slot, uint64_t now_ns);
 void requests_make_unavailable(struct slot *slot);
 void requests_ask_all(struct slot *slot,
                       uint64_t now_ns); /* closed loop: as many as may be in flight */
+/* On a new connection: what its predecessor took with it unanswered. */
+void requests_ask_again(struct slot *slot, uint64_t now_ns);
 /* Open loop: sends what is due as far as connections take it. Ends the drain when nothing is left.
  */
 void requests_send_due(struct thread *thread, uint64_t now_ns);
@@ -123,14 +136,20 @@ void requests_record_leftovers(struct thread *thread);
 
 /* ---- generator_connections.c */
 void connections_opened(void *slot);
-void connections_closed(void *slot, int err);
-void connections_start(struct thread *thread); /* as many as may connect at once */
+void connections_closed(void *slot, const struct client_end *end);
+void connections_start(struct thread *thread); /* as many as may connect now */
+void connections_on_due(struct timer *timer);
 void connections_on_retry(struct timer *timer);
 void connections_on_scan(struct timer *timer);
-enum load_error connections_error_kind(int err);
-void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count);
+/* Of `cause`, `count` is not looked at. */
+void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count,
+                             const struct load_cause *cause);
 /* Closes a connection for a reason that is counted here and not again when it has closed. */
-void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count);
+void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count,
+                         const struct load_cause *cause);
+enum load_error connections_error_kind(int err);
+/* Closes a connection that has done what it should; a new one goes on with what is unanswered. */
+void connections_recycle(struct slot *slot);
 
 /* ---- generator_crew.c */
 void crew_on_interval(struct timer *timer);

@@ -20,6 +20,8 @@ enum load_error connections_error_kind(int err) {
         return LOAD_CLOSED;
     case EBADMSG:
         return LOAD_WRONG_ANSWER;
+    case EPROTO:
+        return LOAD_PARSE;
     case ETIMEDOUT:
         return LOAD_TIMEOUT;
     default:
@@ -27,15 +29,27 @@ enum load_error connections_error_kind(int err) {
     }
 }
 
-void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count) {
+void connections_count_error(struct thread *thread, enum load_error kind, uint64_t count,
+                             const struct load_cause *cause) {
+    struct load_cause counted = *cause;
+    if (count == 0)
+        return;
+    counted.count = count;
     thread->errors[kind] += count;
     interval_current(thread->latency)->errors += count;
+    load_add_cause(thread->causes, &thread->cause_count, &counted);
 }
 
-/* Closes a connection for a reason that is counted here and not again when it has closed. */
-void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count) {
+void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count,
+                         const struct load_cause *cause) {
     slot->failed = true;
-    connections_count_error(slot->thread, kind, count);
+    connections_count_error(slot->thread, kind, count, cause);
+    stream_close(slot->stream);
+}
+
+void connections_recycle(struct slot *slot) {
+    slot->recycling = true;
+    requests_make_unavailable(slot);
     stream_close(slot->stream);
 }
 
@@ -43,10 +57,27 @@ void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count
 
 static void start_connecting(struct slot *slot);
 
+/* When a connection is to be started: at once, or evenly over the ramp. */
+static uint64_t connection_due_ns(const struct thread *thread, uint32_t number) {
+    unsigned __int128 share = (unsigned __int128)thread->crew->connection_ramp_ns * number;
+    return thread->start_ns + (uint64_t)(share / thread->slot_count);
+}
+
 void connections_start(struct thread *thread) {
+    uint64_t now_ns = clock_now_ns();
     while (thread->connecting < CONNECTING_MOST && thread->slots_started < thread->slot_count &&
-           !thread->failure)
+           !thread->failure) {
+        uint64_t due_ns = connection_due_ns(thread, thread->slots_started);
+        if (due_ns > now_ns) {
+            timer_set(thread->loop, &thread->connection_due, due_ns);
+            return;
+        }
         start_connecting(&thread->slots[thread->slots_started++]);
+    }
+}
+
+void connections_on_due(struct timer *timer) {
+    connections_start(CONTAINER_OF(timer, struct thread, connection_due));
 }
 
 static void retry_later(struct slot *slot) {
@@ -61,11 +92,11 @@ static void start_connecting(struct slot *slot) {
     struct thread *thread = slot->thread;
     struct crew *crew = thread->crew;
     const struct endpoint *source =
-        crew->source_count > 1 ? &crew->sources[(size_t)(slot - thread->slots) % crew->source_count]
+        crew->source_count > 0 ? &crew->sources[(size_t)(slot - thread->slots) % crew->source_count]
                                : NULL;
     slot->since_ns = clock_now_ns();
-    slot->failed = false;
-    slot->first = slot->outstanding = 0;
+    slot->failed = slot->recycling = false;
+    slot->asked_here = 0;
     int failure =
         crew->plan->workload->client->connect(thread->client, source, slot, &slot->stream);
     if (failure == 0) {
@@ -73,7 +104,8 @@ static void start_connecting(struct slot *slot) {
         return;
     }
     slot->stream = NULL;
-    connections_count_error(thread, LOAD_CONNECT, 1);
+    struct load_cause cause = {.phase = LOAD_PHASE_CONNECT, .err = failure};
+    connections_count_error(thread, LOAD_CONNECT, 1, &cause);
     struct error what;
     error_set(&what, failure, "cannot open connection %u of %u: %s%s", thread->open_count + 1,
               thread->slot_count, strerror(-failure),
@@ -85,11 +117,13 @@ void connections_on_retry(struct timer *timer) {
     start_connecting(CONTAINER_OF(timer, struct slot, retry));
 }
 
-static void read_socket_options(struct slot *slot) {
+static void read_what_was_agreed(struct slot *slot) {
     struct thread *thread = slot->thread;
     struct load_result *result = thread->crew->result;
     if (thread->number == 0 && !result->socket_known)
         result->socket_known = socket_get_options(stream_fd(slot->stream), &result->socket) == 0;
+    if (thread->number == 0 && !result->tls_known)
+        result->tls_known = tls_agreed(slot->stream, &result->tls);
 }
 
 void connections_opened(void *data) {
@@ -101,7 +135,7 @@ void connections_opened(void *data) {
     thread->open_count++;
     thread->none_open_since_ns = 0;
     atomic_fetch_add(&thread->crew->result->connected, 1);
-    read_socket_options(slot);
+    read_what_was_agreed(slot);
     if (thread->phase == PHASE_CONNECT) {
         connections_start(thread);
         if (thread->open_count == thread->slot_count)
@@ -113,30 +147,45 @@ void connections_opened(void *data) {
     if (slot->idle || thread->phase > last)
         return;
     uint64_t now_ns = clock_now_ns();
+    if (thread->phase == PHASE_WINDOW)
+        recorder_add(&thread->connect_times, now_ns - slot->since_ns);
+    requests_ask_again(slot, now_ns);
     if (!thread->crew->open_loop)
         requests_ask_all(slot, now_ns);
-    else {
+    else if (slot->outstanding < thread->crew->in_flight) {
         requests_make_available(slot, now_ns);
         requests_send_due(thread, now_ns);
     }
 }
 
 /* Counts what a connection's end cost, once: as an error of the request, or of the connection. */
-static void count_end(struct slot *slot, int err, bool was_open) {
-    if (slot->failed)
+static void count_end(struct slot *slot, const struct client_end *end, bool was_open) {
+    struct load_cause cause = {.phase = was_open ? (enum load_phase)end->step : LOAD_PHASE_CONNECT,
+                               .err = end->err,
+                               .what = end->what};
+    if (slot->failed || (was_open && end->err == 0 && slot->outstanding == 0))
         return;
     if (!was_open)
-        connections_count_error(slot->thread,
-                                err == -ETIMEDOUT ? LOAD_CONNECT_TIMEOUT : LOAD_CONNECT, 1);
+        connections_count_error(
+            slot->thread, end->err == -ETIMEDOUT ? LOAD_CONNECT_TIMEOUT : LOAD_CONNECT, 1, &cause);
     else
-        connections_count_error(slot->thread, connections_error_kind(err),
-                                slot->outstanding ? slot->outstanding : 1);
+        connections_count_error(slot->thread, connections_error_kind(end->err),
+                                slot->outstanding ? slot->outstanding : 1, &cause);
 }
 
-void connections_closed(void *data, int err) {
+static void lose_outstanding(struct slot *slot, uint64_t now_ns) {
+    uint32_t in_flight = slot->thread->crew->in_flight;
+    for (; slot->outstanding > 0; slot->outstanding--) {
+        requests_record_lost(slot->thread, &slot->asked[slot->first], now_ns);
+        slot->first = (slot->first + 1) % in_flight;
+    }
+}
+
+void connections_closed(void *data, const struct client_end *end) {
     struct slot *slot = data;
     struct thread *thread = slot->thread;
     bool was_open = slot->open;
+    bool as_it_should = slot->recycling || (was_open && end->err == 0 && !slot->failed);
     slot->stream = NULL;
     slot->open = false;
     requests_make_unavailable(slot);
@@ -145,19 +194,23 @@ void connections_closed(void *data, int err) {
         atomic_fetch_sub(&thread->crew->result->connected, 1);
     } else {
         thread->connecting--;
-        thread->connect_error = err;
+        thread->connect_error = end->err;
+        thread->connect_what = end->what;
     }
     if (thread->phase == PHASE_OVER)
         return;
-    count_end(slot, err, was_open);
     uint64_t now_ns = clock_now_ns();
-    for (; slot->outstanding > 0; slot->outstanding--) {
-        requests_record_lost(thread, &slot->asked[slot->first], now_ns);
-        slot->first = (slot->first + 1) % thread->crew->in_flight;
+    if (!slot->recycling) {
+        count_end(slot, end, was_open);
+        lose_outstanding(slot, now_ns);
     }
     if (thread->open_count == 0 && thread->none_open_since_ns == 0)
         thread->none_open_since_ns = now_ns;
-    retry_later(slot);
+    thread->reconnects += as_it_should;
+    if (as_it_should && slot->asked_here > 0)
+        start_connecting(slot);
+    else
+        retry_later(slot);
     if (thread->phase == PHASE_DRAIN && thread->in_window_outstanding == 0)
         requests_send_due(thread, now_ns);
 }
@@ -165,16 +218,18 @@ void connections_closed(void *data, int err) {
 /* ---- what is looked at every so often -------------------------------------------------------- */
 
 static void time_out_slots(struct thread *thread, uint64_t now_ns) {
+    static const struct load_cause connecting = {LOAD_PHASE_CONNECT, -ETIMEDOUT, NULL, 0};
+    static const struct load_cause waiting = {LOAD_PHASE_TIMEOUT, -ETIMEDOUT, NULL, 0};
     const struct crew *crew = thread->crew;
     for (uint32_t i = 0; i < thread->slots_started; i++) {
         struct slot *slot = &thread->slots[i];
-        if (!slot->stream || slot->failed)
+        if (!slot->stream || slot->failed || slot->recycling)
             continue;
         if (!slot->open && now_ns - slot->since_ns > crew->connect_timeout_ns)
-            connections_give_up(slot, LOAD_CONNECT_TIMEOUT, 1);
-        else if (slot->outstanding > 0 &&
+            connections_give_up(slot, LOAD_CONNECT_TIMEOUT, 1, &connecting);
+        else if (slot->open && slot->outstanding > 0 &&
                  now_ns - slot->asked[slot->first].sent_ns > crew->timeout_ns)
-            connections_give_up(slot, LOAD_TIMEOUT, slot->outstanding);
+            connections_give_up(slot, LOAD_TIMEOUT, slot->outstanding, &waiting);
     }
 }
 
@@ -186,19 +241,25 @@ static const char *most_frequent_error(const struct thread *thread) {
     return thread->errors[most] ? load_error_names[most] : "no error";
 }
 
+static const char *why_none_connects(const struct thread *thread) {
+    if (thread->connect_what)
+        return thread->connect_what;
+    return thread->connect_error ? strerror(-thread->connect_error) : most_frequent_error(thread);
+}
+
 static void check_alive(struct thread *thread, uint64_t now_ns) {
     struct error what;
     if (thread->phase == PHASE_CONNECT &&
-        now_ns - thread->start_ns > thread->crew->connect_timeout_ns) {
+        now_ns - thread->start_ns >
+            thread->crew->connect_timeout_ns + thread->crew->connection_ramp_ns) {
         error_set(&what, -ETIMEDOUT, "only %u of %u connections stay open (most frequent: %s)",
                   thread->open_count, thread->slot_count, most_frequent_error(thread));
         generator_fail(thread, what.text);
     } else if (thread->none_open_since_ns && now_ns - thread->none_open_since_ns > DEAD_AFTER_NS) {
         char address[ENDPOINT_TEXT_BYTES];
         endpoint_format(&thread->crew->plan->target, address);
-        error_set(
-            &what, -ECONNREFUSED, "the server %s is gone: no connection for a second (%s)", address,
-            thread->connect_error ? strerror(-thread->connect_error) : most_frequent_error(thread));
+        error_set(&what, -ECONNREFUSED, "the server %s is gone: no connection for a second (%s)",
+                  address, why_none_connects(thread));
         generator_fail(thread, what.text);
     }
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness/generator.h"
+#include "harness/load_knobs.h"
 
 uint64_t crew_answers(const struct crew *crew) {
     uint64_t answers = 0;
@@ -76,6 +77,18 @@ static void add_waiting(struct load_result *result, const struct thread *thread)
     }
 }
 
+static void add_outcomes(struct load_result *result, const struct thread *thread) {
+    for (size_t i = 0; i < LOAD_ERRORS; i++)
+        result->errors[i] += thread->errors[i];
+    for (uint32_t i = 0; i < thread->cause_count; i++)
+        load_add_cause(result->causes, &result->cause_count, &thread->causes[i]);
+    for (size_t i = 0; i < LOAD_STATUS_CLASSES; i++)
+        histogram_add_recorder(&result->status[i], &thread->status[i]);
+    histogram_add_recorder(&result->connect, &thread->connect_times);
+    result->has_statuses |= thread->has_statuses;
+    result->reconnects += thread->reconnects;
+}
+
 static void add_thread(struct load_result *result, const struct thread *thread) {
     uint64_t window_ns = thread->closed_ns - thread->opened_ns;
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
@@ -93,6 +106,7 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     result->due += thread->due_count;
     result->sent += thread->sent_count;
     result->unsent += thread->unsent;
+    result->shed += thread->shed;
     result->requests += thread->answers_in_window;
     result->received_bytes += thread->received_bytes;
     result->answers += thread->after.answers - thread->before.answers;
@@ -101,8 +115,7 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     result->user_ns += timeval_ns(after->ru_utime) - timeval_ns(before->ru_utime);
     result->context_switches += (uint64_t)(after->ru_nvcsw - before->ru_nvcsw) +
                                 (uint64_t)(after->ru_nivcsw - before->ru_nivcsw);
-    for (size_t i = 0; i < LOAD_ERRORS; i++)
-        result->errors[i] += thread->errors[i];
+    add_outcomes(result, thread);
     if (starved > result->starved_ns)
         result->starved_ns = starved;
     double busy = (double)(cpu_ns - spin_ns) / (double)window_ns;
@@ -138,6 +151,18 @@ static uint32_t share(uint32_t whole, uint32_t part, uint32_t parts) {
     return whole / parts + (part < whole % parts);
 }
 
+static void make_schedule(const struct crew *crew, struct thread *thread) {
+    const struct knob_values *knobs = &crew->plan->knobs;
+    enum arrivals arrivals = (enum arrivals)knob_get(knobs, "arrivals");
+    double rate = knob_get(knobs, "rate"), end_rate = knob_get(knobs, "end_rate");
+    if (end_rate > 0)
+        schedule_init_ramp(&thread->schedule, arrivals, rate, end_rate, crew->warmup_ns,
+                           crew->duration_ns, crew->plan->seed, thread->number, crew->thread_count);
+    else
+        schedule_init(&thread->schedule, arrivals, rate, crew->plan->seed, thread->number,
+                      crew->thread_count);
+}
+
 static bool hire_thread(struct crew *crew, uint32_t number) {
     const struct load_plan *plan = crew->plan;
     struct thread *thread = &crew->threads[number];
@@ -158,25 +183,29 @@ static bool hire_thread(struct crew *crew, uint32_t number) {
     for (uint32_t i = own_active; i < thread->slot_count; i++)
         thread->slots[i].idle = true;
     if (crew->open_loop)
-        schedule_init(&thread->schedule, (enum arrivals)knob_get(&plan->knobs, "arrivals"),
-                      knob_get(&plan->knobs, "rate"), plan->seed, number, crew->thread_count);
+        make_schedule(crew, thread);
     return true;
 }
 
-/* 127.0.0.1, 127.0.0.2, …: each adds its own 28,000 ports. Other targets keep the default source.
- */
+/* Those that were given, or 127.0.0.1, 127.0.0.2, …: each adds its own 28,000 ports. Other targets
+ * keep the default source. */
 static int choose_sources(struct crew *crew) {
-    const struct endpoint *target = &crew->plan->target;
-    if (target->address.ss_family != AF_INET || !endpoint_is_loopback(target))
-        crew->source_count = 1;
-    crew->sources = calloc(crew->source_count, sizeof *crew->sources);
+    const struct load_plan *plan = crew->plan;
+    const struct endpoint *target = &plan->target;
+    uint32_t count = (uint32_t)knob_get(&plan->knobs, "source_addresses");
+    bool own = target->address.ss_family == AF_INET && endpoint_is_loopback(target) && count > 1;
+    crew->source_count = plan->sources ? plan->source_count : own ? count : 0;
+    crew->sources = calloc(crew->source_count + 1, sizeof *crew->sources);
     if (!crew->sources)
         return -ENOMEM;
-    for (uint32_t i = 0; i < crew->source_count && crew->source_count > 1; i++) {
+    for (uint32_t i = 0; i < crew->source_count; i++) {
         char text[ENDPOINT_TEXT_BYTES];
         struct error error;
         snprintf(text, sizeof text, "127.0.0.%u:0", i + 1);
-        CHECK(endpoint_parse(text, &crew->sources[i], &error) == 0);
+        if (plan->sources)
+            crew->sources[i] = plan->sources[i];
+        else
+            CHECK(endpoint_parse(text, &crew->sources[i], &error) == 0);
     }
     return 0;
 }
@@ -186,11 +215,18 @@ static bool prepare(struct crew *crew) {
     crew->thread_count = (uint32_t)knob_get(knobs, "threads");
     crew->in_flight = (uint32_t)knob_get(knobs, "in_flight");
     crew->open_loop = knob_get(knobs, "rate") > 0;
+    if (crew->plan->url)
+        crew->url = *crew->plan->url;
+    else
+        url_of_endpoint(crew->plan->workload->schemes[0], &crew->plan->target, &crew->url);
     crew->warmup_ns = (uint64_t)knob_get(knobs, "warmup");
     crew->duration_ns = (uint64_t)knob_get(knobs, "duration");
     crew->timeout_ns = (uint64_t)knob_get(knobs, "timeout");
     crew->connect_timeout_ns = (uint64_t)knob_get(knobs, "connect_timeout");
-    crew->source_count = (uint32_t)knob_get(knobs, "source_addresses");
+    crew->deadline_ns = (uint64_t)knob_get(knobs, "deadline");
+    crew->connection_ramp_ns = (uint64_t)knob_get(knobs, "connection_ramp");
+    crew->requests_per_connection = (uint32_t)knob_get(knobs, "requests_per_connection");
+    crew->error_status = status_errors_from((enum status_errors)knob_get(knobs, "status_errors"));
     /* Histograms want their alignment, so not calloc. */
     crew->threads = aligned_alloc(128, crew->thread_count * sizeof *crew->threads);
     if (!crew->threads || choose_sources(crew))

@@ -19,10 +19,17 @@ const char *const load_error_names[LOAD_ERRORS] = {
     [LOAD_CONNECT] = "connect", [LOAD_CONNECT_TIMEOUT] = "connect_timeout",
     [LOAD_TIMEOUT] = "timeout", [LOAD_RESET] = "reset",
     [LOAD_CLOSED] = "closed",   [LOAD_WRONG_ANSWER] = "wrong_answer",
+    [LOAD_PARSE] = "parse",     [LOAD_STATUS] = "status",
     [LOAD_OTHER] = "other",
 };
 
-enum { HISTOGRAMS = 3 };
+const char *const load_phase_names[LOAD_PHASES] = {
+    [LOAD_PHASE_CONNECT] = "connect", [LOAD_PHASE_SEND] = "send",
+    [LOAD_PHASE_RECEIVE] = "receive", [LOAD_PHASE_PARSE] = "parse",
+    [LOAD_PHASE_CLOSE] = "close",     [LOAD_PHASE_TIMEOUT] = "timeout",
+};
+
+enum { HISTOGRAMS = 4 + LOAD_STATUS_CLASSES };
 
 struct shared {
     struct load_result result;
@@ -67,10 +74,37 @@ static struct shared *share(uint32_t threads, size_t *bytes) {
     if (shared == MAP_FAILED)
         return NULL;
     struct load_result *result = &shared->result;
-    struct histogram *histograms[HISTOGRAMS] = {&result->response, &result->service, &result->lag};
+    struct histogram *histograms[HISTOGRAMS] = {&result->response, &result->service, &result->lag,
+                                                &result->connect};
+    for (size_t i = 0; i < LOAD_STATUS_CLASSES; i++)
+        histograms[HISTOGRAMS - LOAD_STATUS_CLASSES + i] = &result->status[i];
     for (size_t i = 0; i < HISTOGRAMS; i++)
         histogram_open_in(histograms[i], &histogram_standard, shared->counts[i]);
     return shared;
+}
+
+uint64_t load_failures(const uint64_t errors[LOAD_ERRORS]) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < LOAD_ERRORS; i++)
+        sum += i == LOAD_STATUS ? 0 : errors[i];
+    return sum;
+}
+
+static bool is_alike(const struct load_cause *a, const struct load_cause *b) {
+    return a->phase == b->phase && a->err == b->err && a->what == b->what;
+}
+
+void load_add_cause(struct load_cause *causes, uint32_t *used, const struct load_cause *cause) {
+    uint32_t i = 0;
+    while (i < *used && !is_alike(&causes[i], cause))
+        i++;
+    if (i == LOAD_CAUSES_MOST)
+        return;
+    if (i < *used) {
+        causes[i].count += cause->count;
+        return;
+    }
+    causes[(*used)++] = *cause;
 }
 
 static struct load *prepare(const struct load_plan *plan) {

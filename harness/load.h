@@ -17,12 +17,18 @@
 #include "loops/endpoint.h"
 #include "loops/error.h"
 #include "loops/loop.h"
+#include "loops/tls.h"
 #include "workloads/workload.h"
 
 struct load_plan {
     const struct workload *workload;
     struct knob_values knobs; /* the workload's and load_knobs */
     struct endpoint target;
+    const struct url *url;                 /* of the target; null: its address says it all */
+    const struct request_set *request_set; /* what to ask for; null: the workload's own */
+    const struct tls_client_options *tls;  /* as in client_setup */
+    const struct endpoint *sources;        /* connect from these in turn; null: see load_knobs */
+    uint32_t source_count;
     bool verify;       /* check every byte of every answer */
     bool no_spin;      /* open loop: sleep until a request is due instead of polling */
     uint64_t requests; /* measure this many instead of `duration`; 0: by time */
@@ -45,10 +51,42 @@ enum load_error {
     LOAD_RESET,
     LOAD_CLOSED,
     LOAD_WRONG_ANSWER,
+    LOAD_PARSE,  /* not of the protocol */
+    LOAD_STATUS, /* answered, with a status that the knob status_errors calls an error */
     LOAD_OTHER,
     LOAD_ERRORS
 };
 extern const char *const load_error_names[LOAD_ERRORS];
+
+/* All but those answered with a status that is an error. */
+uint64_t load_failures(const uint64_t errors[LOAD_ERRORS]);
+
+/* What was being done when it went wrong; the first five are those of enum client_step. */
+enum load_phase {
+    LOAD_PHASE_CONNECT,
+    LOAD_PHASE_SEND,
+    LOAD_PHASE_RECEIVE,
+    LOAD_PHASE_PARSE,
+    LOAD_PHASE_CLOSE,
+    LOAD_PHASE_TIMEOUT,
+    LOAD_PHASES
+};
+extern const char *const load_phase_names[LOAD_PHASES];
+
+/* Errors told apart by phase, errno and what else is known. `what` may be null; it is static text,
+ * so it has the same address in both processes. */
+struct load_cause {
+    enum load_phase phase;
+    int err; /* negative errno */
+    const char *what;
+    uint64_t count;
+};
+enum { LOAD_CAUSES_MOST = 24 }; /* further ones are only in `errors` */
+
+/* Adds to the cause that is alike, or a new one while there is room. */
+void load_add_cause(struct load_cause *causes, uint32_t *used, const struct load_cause *cause);
+
+enum { LOAD_STATUS_CLASSES = 5 }; /* 1xx to 5xx */
 
 struct load_interval {
     uint64_t at_ns; /* its end, from the start of the window */
@@ -83,8 +121,15 @@ struct load_result {
     double achieved_rate;
     uint64_t due, sent; /* open loop: requests of the window, and how many of them left within it */
     uint64_t unsent;    /* due in the window and never sent */
+    uint64_t shed;      /* of these: given up at the deadline */
     uint64_t requests;  /* answered, of the window */
-    uint64_t errors[LOAD_ERRORS]; /* warm-up included */
+    uint64_t errors[LOAD_ERRORS]; /* warm-up included, but for LOAD_STATUS */
+    struct load_cause causes[LOAD_CAUSES_MOST];
+    uint32_t cause_count;
+    bool has_statuses;                            /* an answer had one */
+    struct histogram status[LOAD_STATUS_CLASSES]; /* times of answers, as load_latency's */
+    struct histogram connect;                     /* until a connection was open */
+    uint64_t reconnects; /* connections ended as the protocol has it, and opened again */
     uint64_t received_bytes;
     struct histogram response, service, lag; /* closed loop: only service; load_latency */
     uint32_t connections, threads;
@@ -102,6 +147,8 @@ struct load_result {
     bool host_known;
     struct socket_options socket; /* as read back from one connection */
     bool socket_known;
+    struct tls_agreed tls; /* of the same one; its words are static, as causes' are */
+    bool tls_known;
     _Atomic uint32_t connected;        /* so far, for the progress display */
     _Atomic uint64_t window_opened_ns; /* CLOCK_MONOTONIC; 0: not yet */
     /* Filled by load_wait while the load runs. */

@@ -19,6 +19,19 @@ static const char *const transport_words[] = {
     NULL,
 };
 
+static const char *const status_errors_words[] = {
+    [STATUS_ERRORS_4XX] = "4xx",
+    [STATUS_ERRORS_5XX] = "5xx",
+    [STATUS_ERRORS_NONE] = "none",
+    NULL,
+};
+
+int status_errors_from(enum status_errors which) {
+    static const int first[] = {
+        [STATUS_ERRORS_4XX] = 400, [STATUS_ERRORS_5XX] = 500, [STATUS_ERRORS_NONE] = 1000};
+    return first[which];
+}
+
 #define COUNT_KNOB(knob_name, words, from, low, high)                                              \
     {                                                                                              \
         .name = knob_name, .help = words, .type = KNOB_COUNT, .side = KNOB_CLIENT,                 \
@@ -51,6 +64,13 @@ static const struct knob knobs[] = {
      .initial = 0,
      .least = 0,
      .most = 10e6},
+    {.name = "end_rate",
+     .help = "the rate goes linearly from `rate` to this within the duration; 0: it stays",
+     .type = KNOB_RATE,
+     .side = KNOB_CLIENT,
+     .initial = 0,
+     .least = 0,
+     .most = 10e6},
     {.name = "arrivals",
      .help =
          "when requests are due in an open loop: evenly spaced, or at random as from many users",
@@ -64,6 +84,21 @@ static const struct knob knobs[] = {
     TIME_KNOB("duration", "the measured window", 1500.0 * NS_PER_MS, NS_PER_MS),
     TIME_KNOB("timeout", "longest wait for an answer", 2.0 * NS_PER_S, NS_PER_MS),
     TIME_KNOB("connect_timeout", "longest wait for a connection", 5.0 * NS_PER_S, NS_PER_MS),
+    TIME_KNOB("deadline",
+              "open loop: a request not sent this long after it was due is given up; 0: never", 0,
+              0),
+    TIME_KNOB("connection_ramp", "open the connections over this time, before the warm-up", 0, 0),
+    COUNT_KNOB("requests_per_connection",
+               "a new connection after so many requests; 0: as long as the server keeps it", 0, 0,
+               1e9),
+    {.name = "status_errors",
+     .help = "answers whose status counts as an error: from 4xx or 5xx up, or none",
+     .type = KNOB_CHOICE,
+     .side = KNOB_CLIENT,
+     .initial = STATUS_ERRORS_4XX,
+     .least = STATUS_ERRORS_4XX,
+     .most = STATUS_ERRORS_NONE,
+     .choices = status_errors_words},
     COUNT_KNOB("source_addresses", "spread TCP connections over this many of 127.0.0.0/8", 1, 1,
                64),
     COUNT_KNOB("threads", "threads of the generator, each with a loop of its own", 1, 1, 64),

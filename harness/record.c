@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The kernel tells user from system time by what it finds at its clock ticks: of less CPU time than
  * this there are too few. */
@@ -56,6 +57,34 @@ static json_t *errors(const struct load_result *result) {
     return object;
 }
 
+/* Errors told apart by what was being done: `phase`, `errno`, `what`. */
+static json_t *causes(const struct load_result *result) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < result->cause_count; i++) {
+        const struct load_cause *cause = &result->causes[i];
+        const char *name = cause->err ? strerrorname_np(-cause->err) : NULL;
+        json_array_append_new(list, json_pack("{s:s, s:s?, s:s?, s:I}", "phase",
+                                              load_phase_names[cause->phase], "errno", name, "what",
+                                              cause->what, "count", (json_int_t)cause->count));
+    }
+    return list;
+}
+
+static json_t *statuses(const struct load_result *result) {
+    if (!result->has_statuses)
+        return json_null();
+    json_t *object = json_object();
+    for (size_t i = 0; i < LOAD_STATUS_CLASSES; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "%zuxx", i + 1);
+        json_t *class = json_object();
+        json_object_set_new(class, "count", count(result->status[i].total));
+        json_object_set_new(class, "latency_ns", latency(&result->status[i], NULL));
+        json_object_set_new(object, name, class);
+    }
+    return object;
+}
+
 static json_t *second_by_second(const struct load_result *result) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < result->interval_count; i++) {
@@ -103,6 +132,14 @@ static json_t *client(const struct load_result *result) {
                             ? json_string(result->socket.congestion)
                             : json_null());
     return object;
+}
+
+static json_t *tls(const struct load_result *result) {
+    const struct tls_agreed *agreed = &result->tls;
+    if (!result->tls_known)
+        return json_null();
+    return json_pack("{s:s, s:s, s:s?}", "version", agreed->version, "cipher", agreed->cipher,
+                     "protocol", agreed->protocol[0] ? agreed->protocol : NULL);
 }
 
 /* ---- the server ------------------------------------------------------------------------------ */
@@ -195,7 +232,15 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
                         number_or_null(result->finished, result->achieved_rate));
     json_object_set_new(object, "requests", count(result->requests));
     json_object_set_new(object, "unsent", open ? count(result->unsent) : json_null());
+    json_object_set_new(object, "shed", open ? count(result->shed) : json_null());
     json_object_set_new(object, "errors", errors(result));
+    json_object_set_new(object, "causes", causes(result));
+    json_object_set_new(object, "status", statuses(result));
+    json_object_set_new(object, "reconnects", count(result->reconnects));
+    json_object_set_new(object, "connect_ns", latency(&result->connect, NULL));
+    json_object_set_new(object, "unstable", json_boolean(validity->unstable));
+    json_object_set_new(object, "drift",
+                        number_or_null(validity->drift.known, validity->drift.change));
     json_object_set_new(object, "response_ns",
                         latency(closed ? &result->service : &result->response, result));
     json_object_set_new(object, "service_ns", latency(&result->service, NULL));
@@ -203,6 +248,7 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "intervals", second_by_second(result));
     json_object_set_new(object, "knobs", record_knobs(&plan->knobs));
     json_object_set_new(object, "client", client(result));
+    json_object_set_new(object, "tls", tls(result));
     json_object_set_new(object, "server", server(result, validity));
     json_t *host = json_object();
     json_object_set_new(host, "steal_share",

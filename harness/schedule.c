@@ -53,17 +53,68 @@ static void add_poisson_gap(struct schedule *schedule) {
         schedule->due_ns = SCHEDULE_NEVER;
 }
 
+/* ---- ramps ----------------------------------------------------------------------------------- */
+
+/* When the integral of the rate reaches `arrivals`. In the ramp that is a root of the parabola, in
+ * the form that loses no digits when the slope is small. */
+static double ramp_reaches_s(const struct schedule *schedule, double arrivals) {
+    double from = schedule->rate_per_s, to = schedule->end_rate_per_s;
+    double held = from * schedule->hold_s, ramped = (from + to) / 2 * schedule->ramp_s;
+    if (arrivals <= held)
+        return arrivals / from;
+    if (arrivals >= held + ramped)
+        return schedule->hold_s + schedule->ramp_s + (arrivals - held - ramped) / to;
+    double rest = arrivals - held, slope = (to - from) / schedule->ramp_s;
+    return schedule->hold_s + 2 * rest / (from + sqrt(from * from + 2 * slope * rest));
+}
+
+static uint64_t ramp_due_ns(const struct schedule *schedule, double arrivals) {
+    double ns = floor(ramp_reaches_s(schedule, arrivals) * 1e9);
+    return ns < 0x1p64 ? (uint64_t)ns : SCHEDULE_NEVER;
+}
+
+static void move_on_ramp(struct schedule *schedule, uint32_t steps) {
+    if (schedule->arrivals == ARRIVALS_POISSON)
+        for (uint32_t i = 0; i < steps; i++)
+            schedule->gaps += -log(random_unit(&schedule->stream));
+    schedule->due_ns =
+        ramp_due_ns(schedule, schedule->arrivals == ARRIVALS_POISSON ? schedule->gaps
+                                                                     : (double)schedule->number);
+}
+
+/* The integral of the rate is a guess of it that is at most one off. */
+static uint64_t ramp_count_before(const struct schedule *schedule, uint64_t ns) {
+    double s = (double)ns / 1e9 - schedule->hold_s, from = schedule->rate_per_s;
+    double ramped_s = s < schedule->ramp_s ? s : schedule->ramp_s;
+    double slope = (schedule->end_rate_per_s - from) / schedule->ramp_s;
+    double sum = from * (s < 0 ? s : ramped_s) + from * schedule->hold_s;
+    if (s > 0)
+        sum += slope * ramped_s * ramped_s / 2 + schedule->end_rate_per_s * (s - ramped_s);
+    uint64_t count = (uint64_t)ceil(sum);
+    while (count > 0 && ramp_due_ns(schedule, (double)(count - 1)) >= ns)
+        count--;
+    while (ramp_due_ns(schedule, (double)count) < ns)
+        count++;
+    return count;
+}
+
+/* ---- moving ---------------------------------------------------------------------------------- */
+
 /* `steps` requests on in the whole schedule, where `number` has been set already. */
 static void move(struct schedule *schedule, uint32_t steps) {
-    if (schedule->arrivals == ARRIVALS_CONSTANT)
+    if (schedule->ramp_s > 0)
+        move_on_ramp(schedule, steps);
+    else if (schedule->arrivals == ARRIVALS_CONSTANT)
         schedule->due_ns = constant_due_ns(schedule, schedule->number);
     else
         for (uint32_t i = 0; i < steps; i++)
             add_poisson_gap(schedule);
 }
 
-void schedule_init(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
-                   uint64_t seed, uint32_t part, uint32_t parts) {
+/* `ramp_ns` 0: none. */
+static void init(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
+                 double end_rate_per_s, uint64_t hold_ns, uint64_t ramp_ns, uint64_t seed,
+                 uint32_t part, uint32_t parts) {
     CHECK(arrivals == ARRIVALS_CONSTANT || arrivals == ARRIVALS_POISSON);
     CHECK(rate_per_s >= SCHEDULE_RATE_MIN && rate_per_s <= SCHEDULE_RATE_MAX);
     CHECK(part < parts);
@@ -73,11 +124,27 @@ void schedule_init(struct schedule *schedule, enum arrivals arrivals, double rat
         .parts = parts,
         .number = part,
         .rate_per_s = rate_per_s,
+        .end_rate_per_s = end_rate_per_s,
+        .hold_s = (double)hold_ns / 1e9,
+        .ramp_s = (double)ramp_ns / 1e9,
         .seed = seed,
     };
     set_gap(schedule, rate_per_s);
     random_seed(&schedule->stream, seed);
     move(schedule, part + 1);
+}
+
+void schedule_init(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
+                   uint64_t seed, uint32_t part, uint32_t parts) {
+    init(schedule, arrivals, rate_per_s, rate_per_s, 0, 0, seed, part, parts);
+}
+
+void schedule_init_ramp(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
+                        double end_rate_per_s, uint64_t hold_ns, uint64_t ramp_ns, uint64_t seed,
+                        uint32_t part, uint32_t parts) {
+    CHECK(end_rate_per_s >= SCHEDULE_RATE_MIN && end_rate_per_s <= SCHEDULE_RATE_MAX);
+    CHECK(ramp_ns > 0);
+    init(schedule, arrivals, rate_per_s, end_rate_per_s, hold_ns, ramp_ns, seed, part, parts);
 }
 
 void schedule_advance(struct schedule *schedule) {
@@ -87,9 +154,12 @@ void schedule_advance(struct schedule *schedule) {
 
 static uint64_t poisson_count_between(const struct schedule *schedule, uint64_t from_ns,
                                       uint64_t to_ns) {
-    struct schedule walk;
-    schedule_init(&walk, schedule->arrivals, schedule->rate_per_s, schedule->seed, schedule->part,
-                  schedule->parts);
+    struct schedule walk = *schedule;
+    walk.number = walk.part;
+    walk.due_ns = 0;
+    walk.carry_ns = walk.gaps = 0;
+    random_seed(&walk.stream, walk.seed);
+    move(&walk, walk.part + 1);
     uint64_t count = 0;
     for (; walk.due_ns < to_ns; schedule_advance(&walk))
         count += walk.due_ns >= from_ns;
@@ -100,6 +170,9 @@ uint64_t schedule_count_between(const struct schedule *schedule, uint64_t from_n
     CHECK(from_ns <= to_ns);
     if (schedule->arrivals == ARRIVALS_POISSON)
         return poisson_count_between(schedule, from_ns, to_ns);
+    if (schedule->ramp_s > 0)
+        return own_of(schedule, ramp_count_before(schedule, to_ns)) -
+               own_of(schedule, ramp_count_before(schedule, from_ns));
     return own_of(schedule, constant_count_before(schedule, to_ns)) -
            own_of(schedule, constant_count_before(schedule, from_ns));
 }

@@ -9,6 +9,11 @@
  *             after the first gap. Fractions of a nanosecond are carried over, so the rounding
  *             error of the sum stays under 2^-52 of the offset (1 ns in 50 days).
  *
+ * Either may ramp: from some time on the rate changes linearly until it is another one. Then
+ * request k is due when the integral of the rate reaches k (constant) or the sum of k + 1
+ * exponential gaps of mean 1 (Poisson, a process whose rate changes: Lewis and Shedler, "Simulation
+ * of nonhomogeneous Poisson processes", 1979, by inversion), to within 1 ns an hour from the start.
+ *
  * A schedule is a cursor, moved by its owner. It may be split over generator threads: part p of n
  * owns the requests k = p (mod n), so the parts together are the whole schedule, request for
  * request, and the same arrivals come whatever the number of threads. For Poisson each part draws
@@ -43,12 +48,21 @@ struct schedule {
     /* Poisson */
     struct random stream;
     double carry_ns; /* 0 to 1, what due_ns leaves out */
+    /* a ramp; no length: none */
+    double end_rate_per_s, hold_s, ramp_s;
+    double gaps; /* Poisson: the sum so far */
 };
 
 /* Stands on the part's first request. The rate lies between SCHEDULE_RATE_MIN and _MAX; part <
  * parts; `seed` matters to Poisson only. */
 void schedule_init(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
                    uint64_t seed, uint32_t part, uint32_t parts);
+
+/* The same with a ramp: the first rate for `hold_ns`, then in `ramp_ns` (over 0) linearly to
+ * `end_rate_per_s`, which stays. */
+void schedule_init_ramp(struct schedule *schedule, enum arrivals arrivals, double rate_per_s,
+                        double end_rate_per_s, uint64_t hold_ns, uint64_t ramp_ns, uint64_t seed,
+                        uint32_t part, uint32_t parts);
 
 /* To the part's next request. */
 void schedule_advance(struct schedule *schedule);

@@ -1,6 +1,7 @@
 /* validity.c: the rules, each with its limit and why it is where it is. */
 #include "harness/validity.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -17,6 +18,9 @@
 #define STARVED_MOST 0.05             /* of the window, spent runnable without a CPU */
 #define LAG_SHARE_MOST 0.10           /* of the response time it would hide in, at p99 */
 #define LAG_LEAST_NS (50 * NS_PER_US) /* below it lag is what waking up and sending cost */
+#define DRIFT_MOST 0.10    /* of a steady change within the run; below it nobody would care */
+#define UNSTABLE_LEAST 1.0 /* open loop: p50 grows by its own median or more */
+#define WHOLE_INTERVAL_NS (NS_PER_S / 2) /* shorter ones, at the end, say too little */
 
 void validity_refuse(struct validity *validity, const char *format, ...) {
     va_list arguments;
@@ -42,7 +46,7 @@ static void judge_errors(const struct load_result *result, struct validity *vali
                                  (unsigned long long)result->errors[i], load_error_names[i]);
     }
     if (result->errors[LOAD_WRONG_ANSWER] > 0 ||
-        (double)errors > ERRORS_MOST * (double)(result->requests + errors))
+        (double)errors > ERRORS_MOST * (double)(result->requests + load_failures(result->errors)))
         validity_refuse(validity, "%llu errors (%s)", (unsigned long long)errors, kinds);
 }
 
@@ -86,6 +90,12 @@ bool validity_lag_matters(const struct load_result *result, double q) {
            (double)lag_ns > LAG_SHARE_MOST * (double)histogram_quantile(&result->response, q);
 }
 
+static bool generator_was_late(const struct load_result *result) {
+    return result->busy > OPEN_BUSY_MOST ||
+           (double)result->starved_ns > STARVED_MOST * (double)result->window_ns ||
+           validity_lag_matters(result, 0.99);
+}
+
 static void judge_rate(const struct load_result *result, const struct load_plan *plan,
                        struct validity *validity) {
     double due = (double)result->due, sent = (double)result->sent;
@@ -94,12 +104,15 @@ static void judge_rate(const struct load_result *result, const struct load_plan 
                         result->busy * 100, OPEN_BUSY_MOST * 100);
     double limit =
         knob_get(&plan->knobs, "arrivals") == ARRIVALS_CONSTANT ? CONSTANT_MISS : MISSED_MOST;
-    if (due > 0 && due - sent > limit * due && due - sent > 1)
+    if (due > 0 && due - sent > limit * due && due - sent > 1) {
+        validity->unstable = !generator_was_late(result);
         validity_refuse(
             validity,
-            "only %.2f %% of the requests due were sent: %.0f/s is over what server and "
+            "%sonly %.2f %% of the requests due were sent: %.0f/s is over what server and "
             "connections take (or the generator: busy %.0f %%)",
-            sent / due * 100, result->offered_rate, result->busy * 100);
+            validity->unstable ? "unstable: " : "", sent / due * 100, result->offered_rate,
+            result->busy * 100);
+    }
     static const double judged[] = {0.5, 0.99};
     for (size_t i = 0; i < ARRAY_LENGTH(judged); i++)
         if (validity_lag_matters(result, judged[i]))
@@ -109,6 +122,45 @@ static void judge_rate(const struct load_result *result, const struct load_plan 
                             judged[i] * 100,
                             (double)histogram_quantile(&result->lag, judged[i]) / 1e3,
                             (double)histogram_quantile(&result->response, judged[i]) / 1e3);
+}
+
+/* ---- change within the run ------------------------------------------------------------------- */
+
+static size_t interval_series(const struct load_result *result,
+                              double values[LOAD_INTERVALS_MOST]) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < result->interval_count; i++) {
+        const struct load_interval *interval = &result->intervals[i];
+        if (interval->length_ns < WHOLE_INTERVAL_NS || (result->open_loop && !interval->p50_ns))
+            continue;
+        values[count++] = result->open_loop
+                              ? (double)interval->p50_ns
+                              : (double)interval->requests * 1e9 / (double)interval->length_ns;
+    }
+    return count;
+}
+
+/* Where a queue grows, latency measures how long the run was. */
+static void judge_drift(const struct load_result *result, const struct load_plan *plan,
+                        struct validity *validity) {
+    double values[LOAD_INTERVALS_MOST];
+    if (knob_get(&plan->knobs, "end_rate") > 0)
+        return;
+    validity->drift = trend_of(values, interval_series(result, values));
+    double change = validity->drift.change;
+    if (!validity->drift.steady || fabs(change) < DRIFT_MOST)
+        return;
+    if (result->open_loop && change >= UNSTABLE_LEAST) {
+        validity->unstable = true;
+        validity_refuse(validity,
+                        "unstable: response times grew through the whole run (p50 by %.0f %% of "
+                        "its median): a longer run would show longer ones",
+                        change * 100);
+        return;
+    }
+    snprintf(validity->note, sizeof validity->note,
+             "drift within the run: %s changed by %+.0f %% from beginning to end",
+             result->open_loop ? "p50" : "the rate", change * 100);
 }
 
 static void judge_host(const struct load_result *result, bool shared_cpu,
@@ -152,6 +204,7 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
         judge_bound(result, one_thread, validity);
         judge_waiting(result, validity);
     }
+    judge_drift(result, plan, validity);
     size_t others = validity->reason_count;
     judge_host(result, shared_cpu, validity);
     validity->machine_only = validity->reason_count > others && others == 0;

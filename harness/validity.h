@@ -9,6 +9,7 @@
 
 #include "harness/bound.h"
 #include "harness/load.h"
+#include "harness/trend.h"
 
 enum { REASONS_MOST = 12, REASON_BYTES = 200 };
 
@@ -17,7 +18,10 @@ struct validity {
     enum bound bound;
     double server_busy; /* share of the CPUs it may use; negative: not known */
     double steal_share;
-    bool machine_only; /* not valid, and only because others took CPU time */
+    bool machine_only;  /* not valid, and only because others took CPU time */
+    struct trend drift; /* of the seconds' p50 (open loop) or rate (closed); not known of ramps */
+    bool unstable;      /* open loop: more was offered than is taken, so that latency only grows */
+    char note[REASON_BYTES]; /* a drift that does not make it invalid; may be empty */
     size_t reason_count;
     char reasons[REASONS_MOST][REASON_BYTES];
 };

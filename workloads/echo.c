@@ -111,6 +111,7 @@ struct echo_asker {
     uint32_t queued;         /* asked for while a send was under way */
     size_t arrived;          /* bytes of the answer that is coming in */
     bool wrong, ended;
+    int unsent; /* why a send failed */
 };
 
 static uint8_t *message(const struct echo_asker *asker, uint64_t number) {
@@ -124,6 +125,7 @@ static int send_next(struct stream *stream, struct echo_asker *asker) {
     struct iovec part = {.iov_base = message(asker, asker->sent), .iov_len = asker->client->size};
     int result = stream_send(stream, &part, 1, NULL);
     if (result < 0) {
+        asker->unsent = result;
         stream_close(stream);
         return result;
     }
@@ -149,6 +151,8 @@ static void asker_opened(struct stream *stream, int err) {
 static void asker_sent(struct stream *stream, void *cookie, int err) {
     (void)cookie;
     struct echo_asker *asker = stream_state(stream);
+    if (err && err != -ECANCELED)
+        asker->unsent = err;
     while (err == 0 && asker->queued > 0 && !stream_sending(stream)) {
         asker->queued--;
         err = send_next(stream, asker);
@@ -175,8 +179,8 @@ static void asker_data(struct stream *stream, struct buffer *buffer, uint8_t *by
         if (asker->arrived == client->size) {
             asker->arrived = 0;
             asker->answered++;
-            client->events->answered(stream_data(stream), asker->wrong ? -EBADMSG : 0,
-                                     client->size);
+            struct answer answer = {.err = asker->wrong ? -EBADMSG : 0, .bytes = client->size};
+            client->events->answered(stream_data(stream), &answer);
         }
     }
 }
@@ -189,11 +193,14 @@ static void asker_ended(struct stream *stream) {
 
 static void asker_closed(struct stream *stream, int err) {
     const struct echo_asker *asker = stream_state(stream);
-    if (err == 0 && asker->wrong)
-        err = -EBADMSG;
+    struct client_end end = {.err = err, .step = CLIENT_RECEIVE};
+    if (asker->unsent)
+        end = (struct client_end){.err = asker->unsent, .step = CLIENT_SEND};
+    else if (err == 0 && asker->wrong)
+        end = (struct client_end){.err = -EBADMSG, .step = CLIENT_PARSE};
     else if (err == 0 && asker->ended)
-        err = -EPIPE;
-    asker->client->events->closed(stream_data(stream), err);
+        end = (struct client_end){.err = -EPIPE, .step = CLIENT_CLOSE};
+    asker->client->events->closed(stream_data(stream), &end);
 }
 
 static const struct stream_handler asker_handler = {
@@ -227,12 +234,10 @@ static void fill_table(uint8_t *table, size_t bytes) {
     }
 }
 
-static int echo_start_asking(struct loop *loop, const struct knob_values *knobs,
-                             const struct endpoint *target, bool verify,
-                             const struct client_events *events, struct client **out,
+static int echo_start_asking(const struct client_setup *setup, struct client **out,
                              struct error *error) {
     struct client *client = calloc(1, sizeof *client);
-    size_t size = (size_t)knob_get(knobs, "size_bytes");
+    size_t size = (size_t)knob_get(setup->knobs, "size_bytes");
     uint8_t *table = malloc(size + SLICE_STARTS);
     if (!client || !table) {
         free(client);
@@ -240,10 +245,10 @@ static int echo_start_asking(struct loop *loop, const struct knob_values *knobs,
         return error_set(error, -ENOMEM, "out of memory");
     }
     fill_table(table, size + SLICE_STARTS);
-    *client = (struct client){.loop = loop,
-                              .target = *target,
-                              .events = events,
-                              .verify = verify,
+    *client = (struct client){.loop = setup->loop,
+                              .target = setup->url->endpoint,
+                              .events = setup->events,
+                              .verify = setup->verify,
                               .size = size,
                               .table = table};
     *out = client;

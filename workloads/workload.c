@@ -6,9 +6,11 @@
 #include <string.h>
 
 extern const struct workload echo_workload;
+extern const struct workload http_workload;
 
 static const struct workload *const workloads[] = {
     &echo_workload,
+    &http_workload,
 };
 
 const struct workload *workload_at(size_t index) {
@@ -27,33 +29,19 @@ const struct workload *workload_find(const char *name, struct error *error) {
     return NULL;
 }
 
-static bool speaks(const struct workload *workload, const char *scheme, size_t length) {
+static bool speaks(const struct workload *workload, const char *scheme) {
     for (const char *const *known = workload->schemes; *known; known++)
-        if (strlen(*known) == length && strncmp(*known, scheme, length) == 0)
+        if (strcmp(*known, scheme) == 0)
             return true;
     return false;
 }
 
-const struct workload *workload_for_url(const char *url, struct endpoint *target,
-                                        struct error *error) {
-    const char *colon = strchr(url, ':');
-    if (!colon || (strncmp(colon, "://", 3) != 0 && strncmp(url, "unix:", 5) != 0)) {
-        error_set(error, -EINVAL,
-                  "'%s' is not a URL; it should look like tcp://127.0.0.1:7000 or "
-                  "unix:/run/echo.sock",
-                  url);
+const struct workload *workload_for_url(const char *text, struct url *url, struct error *error) {
+    if (url_parse(text, url, error))
         return NULL;
-    }
-    const struct workload *found = NULL;
-    for (size_t i = 0; i < ARRAY_LENGTH(workloads) && !found; i++)
-        if (speaks(workloads[i], url, (size_t)(colon - url)))
-            found = workloads[i];
-    if (!found) {
-        error_set(error, -EINVAL,
-                  "nothing here speaks '%.*s'; use tcp:// or unix: (see `loopmark list`)",
-                  (int)(colon - url), url);
-        return NULL;
-    }
-    const char *address = strncmp(colon, "://", 3) == 0 ? colon + 3 : url;
-    return endpoint_parse(address, target, error) ? NULL : found;
+    for (size_t i = 0; i < ARRAY_LENGTH(workloads); i++)
+        if (speaks(workloads[i], url->scheme))
+            return workloads[i];
+    error_set(error, -EINVAL, "no workload here speaks '%s' (see `loopmark list`)", url->scheme);
+    return NULL;
 }

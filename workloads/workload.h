@@ -5,12 +5,15 @@
  *
  * The generator decides when a request is sent and owns all times; the client half knows only the
  * protocol. Answers on one connection come in the order of its requests. Everything here belongs to
- * the loop's thread. */
+ * the loop's thread.
+ *
+ * What a server does wrong is data: the client half says what, the generator counts it. */
 #ifndef LOOPMARK_WORKLOAD_H
 #define LOOPMARK_WORKLOAD_H
 
 #include "knob.h"
 #include "loops/loop.h"
+#include "url.h"
 
 struct server; /* each workload's own */
 struct client;
@@ -24,25 +27,56 @@ struct workload_server {
     void (*stop)(struct server *server);
 };
 
+/* One answer. `err`: -EBADMSG: not what was asked for; -EPROTO: not the protocol. Then the
+ * connection is of no more use, and the generator closes it. */
+struct answer {
+    int err;
+    int status;       /* as HTTP's, 100 to 599; 0: the protocol has none */
+    bool last;        /* no more answers come on this connection, by the rules of the protocol */
+    size_t bytes;     /* of it, as they came */
+    const char *what; /* more about an error, or null. Static words, here and below */
+};
+
+/* What a connection was doing when it failed. */
+enum client_step { CLIENT_CONNECT, CLIENT_SEND, CLIENT_RECEIVE, CLIENT_PARSE, CLIENT_CLOSE };
+
+struct client_end {
+    int err; /* 0: closed by us, or by the peer as the protocol allows; -EPIPE: the peer ended it */
+    enum client_step step;
+    const char *what;
+};
+
 /* How the client half reports to the generator. `slot` is what was given to `connect`. */
 struct client_events {
-    void (*opened)(void *slot); /* connected: may ask now */
-    void (*answered)(void *slot, int err,
-                     size_t bytes);      /* the oldest request; err -EBADMSG: wrong */
-    void (*closed)(void *slot, int err); /* last; 0: closed by us, -EPIPE: the peer ended it */
+    void (*opened)(void *slot);                                /* connected: may ask now */
+    void (*answered)(void *slot, const struct answer *answer); /* the oldest request */
+    void (*closed)(void *slot, const struct client_end *end);  /* the last event */
+};
+
+struct tls_client_options; /* loops/tls.h */
+struct request_set; /* what a protocol with several kinds of requests asks for: request_set.h */
+
+struct client_setup {
+    struct loop *loop;
+    const struct knob_values *knobs;
+    const struct url *url;              /* whom to ask */
+    const struct request_set *requests; /* null: the workload's own */
+    const struct tls_client_options *tls; /* of https: whom to trust; null: as the system does */
+    bool verify;                        /* check every byte of every answer */
+    uint32_t in_flight;                 /* most unanswered requests of one connection */
+    uint32_t requests_per_connection;   /* then the generator closes it; 0: no limit */
+    const struct client_events *events;
 };
 
 struct workload_client {
-    /* `verify`: check every byte of every answer. */
-    int (*start)(struct loop *loop, const struct knob_values *knobs, const struct endpoint *target,
-                 bool verify, const struct client_events *events, struct client **client,
-                 struct error *error);
+    /* What `setup` points to stays until `stop`. */
+    int (*start)(const struct client_setup *setup, struct client **client, struct error *error);
     /* Starts one connection; from `source` when that is not null. Errors as loop_connect. */
     int (*connect)(struct client *client, const struct endpoint *source, void *slot,
                    struct stream **stream);
-    /* Sends one request on a connection that has opened and not closed. A request that the socket
-     * cannot take at once is kept and follows by itself. A negative errno: not sent, and the stream
-     * is closing. */
+    /* Asks once on a connection that has opened and not closed. What the socket cannot take at once
+     * is kept and follows by itself; what is asked for within `answered` is sent together when the
+     * answers at hand are through. A negative errno: not sent, and the stream is closing. */
     int (*request)(struct stream *stream);
     /* After every connection has closed. */
     void (*stop)(struct client *client);
@@ -61,9 +95,8 @@ struct workload {
 const struct workload *workload_at(size_t index);
 /* Null with the known names in `error`. */
 const struct workload *workload_find(const char *name, struct error *error);
-/* The one whose client speaks the scheme of `url` ("tcp://127.0.0.1:7000", "unix:/run/echo"), with
- * the endpoint it names. Null with `error` filled. */
-const struct workload *workload_for_url(const char *url, struct endpoint *target,
-                                        struct error *error);
+/* The one whose client speaks the scheme of `text` (url.h), with the URL read. Null with `error`
+ * filled. */
+const struct workload *workload_for_url(const char *text, struct url *url, struct error *error);
 
 #endif

@@ -11,7 +11,7 @@ import sys
 NUMBER = (int, float)
 NULL = type(None)
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
-ERRORS = "connect connect_timeout timeout reset closed wrong_answer other".split()
+ERRORS = "connect connect_timeout timeout reset closed wrong_answer parse status other".split()
 
 
 def fail(text):
@@ -42,8 +42,13 @@ LOAD = {
     "schema": int, "valid": bool, "invalid": list, "bound": (str, NULL), "window_ns": int,
     "offered_rate": (NUMBER, NULL), "achieved_rate": (NUMBER, NULL), "requests": int,
     "errors": dict, "response_ns": (dict, NULL), "service_ns": (dict, NULL),
-    "lag_ns": (dict, NULL), "intervals": list, "client": dict,
+    "lag_ns": (dict, NULL), "intervals": list, "client": dict, "causes": list,
+    "status": (dict, NULL), "reconnects": int, "connect_ns": (dict, NULL), "unsent": (int, NULL),
+    "shed": (int, NULL), "unstable": bool, "drift": (NUMBER, NULL),
 }
+CAUSE = {"phase": str, "errno": (str, NULL), "what": (str, NULL), "count": int}
+PHASES = "connect send receive parse close timeout".split()
+STATUS = {"count": int, "latency_ns": (dict, NULL)}
 CLIENT = {
     "cpu_us_per_request": (NUMBER, NULL), "user_us_per_request": (NUMBER, NULL), "busy": NUMBER,
     "received_bytes": int, "context_switches": int, "connections": int,
@@ -117,6 +122,12 @@ def check_load(where, r):
     check_validity(where, r)
     has(f"{where}.errors", r["errors"], {name: int for name in ERRORS})
     need(set(r["errors"]) == set(ERRORS), f"{where}.errors has other kinds")
+    for cause in r["causes"]:
+        has(f"{where}.causes", cause, CAUSE)
+        need(cause["phase"] in PHASES, f"{where}.causes: phase {cause['phase']}")
+    counted = sum(cause["count"] for cause in r["causes"])
+    need(counted <= sum(r["errors"].values()), f"{where}.causes are more than the errors")
+    check_status(f"{where}.status", r)
     has(f"{where}.client", r["client"], CLIENT)
     need(0 <= r["client"]["busy"] <= 1, f"{where}.client.busy is {r['client']['busy']}")
     for name in ("response_ns", "service_ns", "lag_ns"):
@@ -142,8 +153,22 @@ def check_load(where, r):
         need(r["service_ns"]["count"] == r["requests"], f"{where}: times are missing")
 
 
+def check_status(where, r):
+    """Each answer has a status, or none has."""
+    if r["status"] is None:
+        return
+    need(set(r["status"]) == {"1xx", "2xx", "3xx", "4xx", "5xx"}, f"{where} has other classes")
+    for name, class_ in r["status"].items():
+        has(f"{where}.{name}", class_, STATUS)
+        if class_["latency_ns"] is not None:
+            check_latency(f"{where}.{name}", class_["latency_ns"], None)
+            need(class_["latency_ns"]["count"] == class_["count"], f"{where}.{name}: times missing")
+    need(sum(class_["count"] for class_ in r["status"].values()) == r["requests"],
+         f"{where}: not as many statuses as answers")
+
+
 def check_knobs(where, knobs):
-    for name in ("size_bytes", "connections", "idle_connections", "in_flight", "rate_per_s",
+    for name in ("connections", "idle_connections", "in_flight", "rate_per_s",
                  "warmup_ns", "duration_ns", "timeout_ns", "threads"):
         need(isinstance(knobs.get(name), NUMBER), f"{where}.knobs.{name} is {knobs.get(name)!r}")
     need(knobs.get("arrivals") in ("constant", "poisson"), f"{where}.knobs.arrivals")

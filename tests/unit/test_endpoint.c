@@ -153,22 +153,22 @@ static void only_stale_socket_files_are_replaced(void **state) {
 
 static void urls_find_their_workload(void **state) {
     (void)state;
-    struct endpoint target;
+    struct url url;
     struct error error = {""};
     char text[ENDPOINT_TEXT_BYTES];
-    const struct workload *echo = workload_for_url("tcp://127.0.0.1:7000", &target, &error);
+    const struct workload *echo = workload_for_url("tcp://127.0.0.1:7000", &url, &error);
     assert_non_null(echo);
     assert_string_equal(echo->name, "echo");
-    endpoint_format(&target, text);
+    endpoint_format(&url.endpoint, text);
     assert_string_equal(text, "127.0.0.1:7000");
-    assert_ptr_equal(workload_for_url("unix:/tmp/echo", &target, &error), echo);
-    assert_true(endpoint_is_unix(&target));
+    assert_ptr_equal(workload_for_url("unix:/tmp/echo", &url, &error), echo);
+    assert_true(endpoint_is_unix(&url.endpoint));
     static const char *const bad[] = {"",       "127.0.0.1:7000",  "ftp://127.0.0.1:1",
                                       "tcp:/x", "tcp://",          "tcp://nowhere",
                                       "://x:1", "tc://127.0.0.1:1"};
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
         error.text[0] = '\0';
-        if (workload_for_url(bad[i], &target, &error))
+        if (workload_for_url(bad[i], &url, &error))
             fail_msg("'%s' was taken", bad[i]);
         assert_true(error.text[0] != '\0');
     }

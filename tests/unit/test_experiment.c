@@ -272,14 +272,13 @@ static void finds_by_stem_and_path(void **state) {
                      0);
     experiment_free(experiment);
     assert_int_equal(experiment_find(EXPERIMENTS, "loop-ecko", &experiment, &error), -ENOENT);
-    assert_non_null(
-        strstr(error.text, "no experiment is called 'loop-ecko'; there are: loop-cost, loop-echo"));
+    assert_non_null(strstr(error.text, "no experiment is called 'loop-ecko'; there are: "));
+    assert_non_null(strstr(error.text, "loop-cost, loop-cpu-bound, loop-echo, "));
     assert_int_equal(experiment_find("nowhere", "loop-echo", &experiment, &error), -ENOENT);
     assert_int_equal(experiment_read(EXPERIMENTS, &experiment, &error), -EIO);
 }
 
-/* What comes with the project can be read, and `make bench` measures no longer than four minutes.
- * */
+/* What comes with the project can be read, and `make bench` measures no longer than six minutes. */
 static void own_experiments_are_sound(void **state) {
     (void)state;
     char **stems;
@@ -298,7 +297,8 @@ static void own_experiments_are_sound(void **state) {
         experiment_free(experiment);
     }
     experiment_list_free(stems, count);
-    assert_true(headline_ns <= 240e9);
+    if (headline_ns > 360e9)
+        fail_msg("the headline cells take %.0f s", headline_ns / 1e9);
 }
 
 int main(void) {

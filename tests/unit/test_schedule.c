@@ -321,6 +321,102 @@ static void seeds_reproduce_and_differ(void **state) {
     assert_true(equal < 3);
 }
 
+/* --- ramps --- */
+
+/* Half a second at 1,000/s, then in two seconds to 3,000/s: in x s of the ramp 1000 x + 500 x^2. */
+static struct schedule make_ramp(enum arrivals arrivals, uint32_t part, uint32_t parts) {
+    struct schedule schedule;
+    schedule_init_ramp(&schedule, arrivals, 1000, 3000, 500 * NS_PER_MS, 2 * NS_PER_S, 7, part,
+                       parts);
+    return schedule;
+}
+
+static void a_ramp_is_due_by_its_integral(void **state) {
+    static const struct {
+        uint64_t number;
+        double due_s;
+    } expected[] = {
+        {0, 0},      {250, 0.25},       {500, 0.5},         {2000, 1.5}, /* 1500 after 1 s */
+        {4500, 2.5}, {7500, 2.5 + 1.0}, {500 + 625, 1.0}, /* 625 after half a second */
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(expected); i++) {
+        struct schedule schedule = make_ramp(ARRIVALS_CONSTANT, 0, 1);
+        for (uint64_t k = 0; k < expected[i].number; k++)
+            schedule_advance(&schedule);
+        assert_int_equal(schedule_number(&schedule), expected[i].number);
+        assert_true(fabs((double)schedule_due_ns(&schedule) - expected[i].due_s * 1e9) <= 1.5);
+    }
+}
+
+static void a_falling_ramp_is_the_rising_one_backwards(void **state) {
+    (void)state;
+    struct schedule up, down;
+    schedule_init_ramp(&up, ARRIVALS_CONSTANT, 10, 1000, 0, NS_PER_S, 0, 0, 1);
+    schedule_init_ramp(&down, ARRIVALS_CONSTANT, 1000, 10, 0, NS_PER_S, 0, 0, 1);
+    uint64_t up_ns[506], down_ns[506]; /* 505 in the ramp */
+    for (size_t k = 0; k <= 505; k++) {
+        up_ns[k] = schedule_due_ns(&up);
+        down_ns[k] = schedule_due_ns(&down);
+        schedule_advance(&up);
+        schedule_advance(&down);
+    }
+    for (size_t k = 0; k <= 505; k++)
+        assert_true(llabs((long long)(NS_PER_S - up_ns[505 - k]) - (long long)down_ns[k]) <= 2);
+}
+
+static void a_level_ramp_is_a_constant_rate(void **state) {
+    (void)state;
+    struct schedule level, constant;
+    schedule_init_ramp(&level, ARRIVALS_CONSTANT, 777, 777, NS_PER_S, NS_PER_S, 0, 0, 1);
+    schedule_init(&constant, ARRIVALS_CONSTANT, 777, 0, 0, 1);
+    for (int k = 0; k < 4000; k++) {
+        assert_true(llabs((long long)schedule_due_ns(&level) -
+                          (long long)schedule_due_ns(&constant)) <= 1);
+        schedule_advance(&level);
+        schedule_advance(&constant);
+    }
+}
+
+static void parts_and_counts_of_ramps(void **state) {
+    static const uint64_t edges_ns[] = {0,          1,          500000000,  500000001,
+                                        1499999999, 1500000000, 2500000000, 3100000000};
+    (void)state;
+    for (int arrivals = ARRIVALS_CONSTANT; arrivals <= ARRIVALS_POISSON; arrivals++) {
+        struct schedule whole = make_ramp(arrivals, 0, 1), parts[3];
+        uint64_t counts[ARRAY_LENGTH(edges_ns)] = {0};
+        for (uint32_t part = 0; part < 3; part++)
+            parts[part] = make_ramp(arrivals, part, 3);
+        for (; schedule_due_ns(&whole) < 4 * NS_PER_S; schedule_advance(&whole)) {
+            struct schedule *part = &parts[schedule_number(&whole) % 3];
+            assert_int_equal(schedule_due_ns(part), schedule_due_ns(&whole));
+            schedule_advance(part);
+            for (size_t i = 0; i < ARRAY_LENGTH(edges_ns); i++)
+                counts[i] += schedule_due_ns(&whole) < edges_ns[i];
+        }
+        for (size_t i = 0; i < ARRAY_LENGTH(edges_ns); i++) {
+            uint64_t of_parts = 0;
+            for (uint32_t part = 0; part < 3; part++)
+                of_parts += schedule_count_between(&parts[part], 0, edges_ns[i]);
+            assert_int_equal(schedule_count_between(&whole, 0, edges_ns[i]), counts[i]);
+            assert_int_equal(of_parts, counts[i]);
+        }
+    }
+}
+
+/* 4,500 are due in the first 2.5 s: 10 runs scatter by sqrt(45,000) = 212; 5 of that is too far. */
+static void a_poisson_ramp_has_the_ramps_counts(void **state) {
+    (void)state;
+    uint64_t sum = 0;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct schedule schedule;
+        schedule_init_ramp(&schedule, ARRIVALS_POISSON, 1000, 3000, 500 * NS_PER_MS, 2 * NS_PER_S,
+                           seed, 0, 1);
+        sum += schedule_count_between(&schedule, 0, 2500 * NS_PER_MS);
+    }
+    assert_in_range(sum, 45000 - 1060, 45000 + 1060);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(constant_is_exact_near_and_far),
@@ -336,6 +432,11 @@ int main(void) {
         cmocka_unit_test(poisson_does_not_drift),
         cmocka_unit_test(poisson_counts_scatter_as_they_should),
         cmocka_unit_test(seeds_reproduce_and_differ),
+        cmocka_unit_test(a_ramp_is_due_by_its_integral),
+        cmocka_unit_test(a_falling_ramp_is_the_rising_one_backwards),
+        cmocka_unit_test(a_level_ramp_is_a_constant_rate),
+        cmocka_unit_test(parts_and_counts_of_ramps),
+        cmocka_unit_test(a_poisson_ramp_has_the_ramps_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

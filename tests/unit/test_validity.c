@@ -223,6 +223,55 @@ static void a_busy_generator_in_open_loop(void **state) {
     expect_reason(fixture, "the generator was 86 % busy");
 }
 
+/* Ten whole seconds, and a rest that does not count. */
+static void set_seconds(struct fixture *fixture, double first, double step) {
+    struct load_result *result = fixture->result;
+    result->interval_count = 11;
+    for (uint32_t i = 0; i < 11; i++) {
+        uint64_t value = (uint64_t)(first + step * i);
+        result->intervals[i] = (struct load_interval){.length_ns = NS_PER_S,
+                                                      .requests = value,
+                                                      .p50_ns = value * NS_PER_US};
+    }
+    result->intervals[10].length_ns = 100 * NS_PER_MS;
+    result->intervals[10].p50_ns = NS_PER_S;
+}
+
+static void a_drift_is_noted(void **state) {
+    struct fixture *fixture = *state;
+    set_seconds(fixture, 1000, 5); /* 4.5 % in all */
+    expect_valid(fixture);
+    assert_string_equal(fixture->validity.note, "");
+    set_seconds(fixture, 1000, -20); /* 18 % of 910 */
+    expect_valid(fixture);
+    assert_non_null(strstr(fixture->validity.note, "the rate changed by -20 %"));
+    open_loop(fixture);
+    set_seconds(fixture, 1000, 20);
+    expect_valid(fixture);
+    assert_non_null(strstr(fixture->validity.note, "p50 changed by +17 %"));
+    knob_set_number(&fixture->plan.knobs, "end_rate", 5); /* a ramp drifts by itself */
+    expect_valid(fixture);
+    assert_string_equal(fixture->validity.note, "");
+}
+
+static void growing_response_times_are_unstable(void **state) {
+    struct fixture *fixture = *state;
+    open_loop(fixture);
+    set_seconds(fixture, 1000, 1000);
+    expect_reason(fixture, "unstable: response times grew");
+    assert_true(fixture->validity.unstable);
+    set_seconds(fixture, 20000, -1000); /* falling is only a drift */
+    expect_valid(fixture);
+}
+
+static void statuses_are_errors_of_answers(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->errors[LOAD_STATUS] = 100; /* of 100,000, not of 100,100 */
+    expect_valid(fixture);
+    fixture->result->errors[LOAD_STATUS] = 101;
+    expect_reason(fixture, "101 errors (101 status)");
+}
+
 static void a_missed_constant_rate(void **state) {
     struct fixture *fixture = *state;
     open_loop(fixture);
@@ -275,6 +324,8 @@ int main(void) {
         CASE(a_request_that_waits_at_the_end),
         CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
         CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),
+        CASE(a_drift_is_noted),               CASE(growing_response_times_are_unstable),
+        CASE(statuses_are_errors_of_answers),
         CASE(a_missed_constant_rate),         CASE(a_late_generator),
         CASE(reasons_do_not_overflow),
     };
