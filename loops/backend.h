@@ -17,6 +17,7 @@
 
 struct stream {
     struct loop *loop;
+    const struct backend *backend; /* whose its operations are: the loop's, or a filter */
     const struct stream_handler *handler;
     void *data;
     int fd;
@@ -245,6 +246,12 @@ bool loop_refuse_connection(struct listener *listener);
 /* An allocated stream, linked into the loop; the backend fills its part. */
 struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *handler, void *data,
                                int fd);
+/* A stream on top of another of the same loop, as TLS is one. Its operations are those of `filter`,
+ * of which nothing but stream_bytes, send, pause, shutdown and finish is used. The filter is the
+ * handler of `below`, delivers to the new stream as a backend does to its own, and closes `below`
+ * when it has to finish. */
+struct stream *loop_new_stream_over(struct stream *below, const struct backend *filter,
+                                    const struct stream_handler *handler, void *data);
 
 void stream_deliver_open(struct stream *stream, int err);
 void stream_deliver_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n);

@@ -336,7 +336,7 @@ static void run_deferred(struct loop *loop) {
     while (stream) {
         struct stream *next = stream->closing_next;
         stream->finishing = true;
-        loop->backend->finish(stream);
+        stream->backend->finish(stream);
         stream = next;
     }
 }
@@ -532,12 +532,13 @@ void listener_finished(struct listener *listener) {
 /* ---- streams -----------------------------------------------------------------------------------
  */
 
-struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *handler, void *data,
-                               int fd) {
-    struct stream *stream = calloc(1, loop->backend->stream_bytes + handler->state_bytes);
+static struct stream *new_stream(struct loop *loop, const struct backend *backend,
+                                 const struct stream_handler *handler, void *data, int fd) {
+    struct stream *stream = calloc(1, backend->stream_bytes + handler->state_bytes);
     if (!stream)
         return NULL;
     stream->loop = loop;
+    stream->backend = backend;
     stream->handler = handler;
     stream->data = data;
     stream->fd = fd;
@@ -546,6 +547,16 @@ struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *h
         loop->streams->previous = stream;
     loop->streams = stream;
     return stream;
+}
+
+struct stream *loop_new_stream(struct loop *loop, const struct stream_handler *handler, void *data,
+                               int fd) {
+    return new_stream(loop, loop->backend, handler, data, fd);
+}
+
+struct stream *loop_new_stream_over(struct stream *below, const struct backend *filter,
+                                    const struct stream_handler *handler, void *data) {
+    return new_stream(below->loop, filter, handler, data, below->fd);
 }
 
 static void free_stream(struct stream *stream) {
@@ -641,7 +652,7 @@ int stream_send(struct stream *stream, const struct iovec *parts, int count, voi
         return -EBUSY;
 
     size_t taken = 0;
-    int result = loop->backend->send(stream, parts, count, &taken);
+    int result = stream->backend->send(stream, parts, count, &taken);
     if (result < 0)
         return result;
     loop->counters.sent_bytes += taken;
@@ -675,7 +686,7 @@ void stream_pause(struct stream *stream) {
     if (!stream->paused && !stream->closing) {
         stream->paused = true;
         if (stream->open)
-            stream->loop->backend->pause(stream);
+            stream->backend->pause(stream);
     }
 }
 
@@ -683,13 +694,13 @@ void stream_resume(struct stream *stream) {
     if (stream->paused && !stream->closing) {
         stream->paused = false;
         if (stream->open)
-            stream->loop->backend->pause(stream);
+            stream->backend->pause(stream);
     }
 }
 
 static void shutdown_now(struct stream *stream) {
     stream->shutdown_done = true;
-    stream->loop->backend->shutdown(stream);
+    stream->backend->shutdown(stream);
 }
 
 void stream_shutdown(struct stream *stream) {
@@ -714,7 +725,7 @@ void stream_close(struct stream *stream) {
 }
 
 void *stream_state(struct stream *stream) {
-    return (char *)stream + stream->loop->backend->stream_bytes;
+    return (char *)stream + stream->backend->stream_bytes;
 }
 
 void *stream_data(struct stream *stream) {
@@ -746,7 +757,7 @@ void stream_deliver_open(struct stream *stream, int err) {
         stream_fail(stream, err);
         stream->close_err = err; /* also if on_open has closed it already */
     } else if (stream->paused && !stream->closing)
-        stream->loop->backend->pause(stream); /* paused in on_open, before the backend could know */
+        stream->backend->pause(stream); /* paused in on_open, before the backend could know */
 }
 
 void stream_deliver_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
