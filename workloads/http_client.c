@@ -393,8 +393,8 @@ static void asker_closed(struct stream *stream, int err) {
     struct asker *asker = stream_state(stream);
     bool allowed = err == -EPIPE && asker->opened && asker->asking == 0;
     if (asker->end.err == 0 && err && !allowed)
-        asker->end = (struct client_end){
-            .err = err, .step = CLIENT_RECEIVE, .what = tls_failure(stream)};
+        asker->end =
+            (struct client_end){.err = err, .step = CLIENT_RECEIVE, .what = tls_failure(stream)};
     asker->client->events->closed(stream_data(stream), &asker->end);
 }
 
@@ -410,11 +410,10 @@ static const struct stream_handler asker_handler = {
 static int http_connect(struct client *client, const struct endpoint *source, void *slot,
                         struct stream **out) {
     struct stream *stream;
-    int failure = client->tls
-                      ? tls_connect(client->tls, client->loop, &client->target, source,
-                                    &client->handler, slot, &stream)
-                      : loop_connect(client->loop, &client->target, source, &client->handler, slot,
-                                     &stream);
+    int failure = client->tls ? tls_connect(client->tls, client->loop, &client->target, source,
+                                            &client->handler, slot, &stream)
+                              : loop_connect(client->loop, &client->target, source,
+                                             &client->handler, slot, &stream);
     if (failure)
         return failure;
     struct asker *asker = stream_state(stream);
