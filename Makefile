@@ -68,8 +68,8 @@ INTEROP     := build/interop/node_modules/.package-lock.json
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help setup test interop smoke bench bench-full bench-histogram accuracy fuzz fuzz-run \
-        soak soak-run plots report lint format-check clean
+.PHONY: all help setup test interop smoke bench bench-full bench-histogram bench-generators \
+        accuracy fuzz fuzz-run soak soak-run plots report lint format-check clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -91,6 +91,7 @@ NEEDS_lint       = test
 NEEDS_smoke      = bench servers
 NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
+NEEDS_bench-generators = test servers
 NEEDS_plots      = bench
 
 test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests; also with SAN=…
@@ -124,6 +125,9 @@ bench-full: all ## measures all cells of all experiments
 
 bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, beside HDR_C_DIR's
 	@$<
+
+bench-generators: $(PROGRAM) ## times `load` beside wrk and h2load, all against nginx
+	@/usr/bin/python3 tests/performance/generators.py $(PROGRAM)
 
 plots: $(PROGRAM) ## draws the figures of the latest run again
 	$(PROGRAM) plot results/latest

@@ -410,6 +410,8 @@ static void take_result(struct trial *trial, const struct load_result *result) {
     row->failures = failed ? row->failures + 1 : 0;
     campaign->run->outcome->failed += failed;
     campaign->run->outcome->valid += trial->validity.valid;
+    campaign->run->outcome->wrong +=
+        result->errors[LOAD_WRONG_ANSWER] + result->errors[LOAD_PARSE] > 0;
     record_trial(trial, result);
     if (trial->validity.valid)
         keep_latency(row, result);

@@ -33,6 +33,7 @@ struct run_outcome {
     bool interrupted;
     unsigned repetitions, valid;
     unsigned failed;  /* repetitions whose server or load failed */
+    unsigned wrong;   /* repetitions with an answer that was not the right one */
     unsigned skipped; /* servers that could not run here, and why is in the record */
 };
 

@@ -269,7 +269,7 @@ static void test_memory_comes_back(struct fixture *fixture) {
 /* Either side closes at any moment, with sends and receives under way, and others take their
  * numbers at once. */
 static void test_random_closes(struct fixture *fixture) {
-    enum { STEPS = 20000, LIVE = 60 };
+    enum { STEPS = 10000, LIVE = 60 };
     struct echo_server *server = new_echo_server(fixture);
     static struct peer peers[LIVE];
     server->last_every = 10;

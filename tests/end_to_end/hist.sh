@@ -1,6 +1,7 @@
 #!/bin/bash
 # `hist`, and the logs that `load` and `run` write for it: what is added up is the whole, what is
 # cut is the part, and a file that cannot be read is refused in words. No time is judged here.
+# alone: a run that others disturb has no valid repetition, and so no table to compare
 # shellcheck source=tests/end_to_end/library.bash
 . "$(dirname "$0")/library.bash"
 quick=(--warmup 20ms --quiet)
@@ -65,12 +66,12 @@ hist closed closed.hlog --json
 facts closed_is_the_service 'h["count"] == load["service_ns"]["count"] == 5000' load=closed.json
 
 # A server that stops: its requests count as at least the timeout, in the log as well.
-background stopped load "$target" -c 2 -d 400ms --rate 500 --timeout 300ms "${quick[@]}" --json \
+background stopped load "$target" -c 2 -d 1s --rate 500 --timeout 300ms "${quick[@]}" --json \
     --hlog stopped.hlog
 # shellcheck disable=SC2317 # `await` calls it
 is_connected() { has_worked "$server_pid" 0 && [ -s stopped.hlog ]; }
 await 5 is_connected
-sleep 0.2
+sleep 0.1
 kill -STOP "$server_pid"
 await_end "$pid" 10
 kill -CONT "$server_pid"

@@ -35,27 +35,32 @@ def half_close(sock):
         got += data
     assert got == sent, f"{len(got)} of {len(sent)} bytes came back, or they were changed"
 
-def fill(sock):
-    """Sends without reading until the server takes no more; returns what it took."""
-    took, part = 0, bytes(range(256)) * 256
-    sock.setblocking(False)
-    quiet = 0
+def fill(socks):
+    """Sends on all without reading until the server takes no more; returns what it took of each."""
+    part, took, quiet = bytes(range(256)) * 256, [0] * len(socks), 0
+    for sock in socks:
+        sock.setblocking(False)
     while quiet < 10:
-        try:
-            at = took % 256
-            took += sock.send(part[at:at + 65280])
-            quiet = 0
-        except BlockingIOError:
-            quiet += 1
+        before = sum(took)
+        for i, sock in enumerate(socks):
+            try:
+                at = took[i] % 256
+                took[i] += sock.send(part[at:at + 65280])
+            except BlockingIOError:
+                pass
+        quiet = quiet + 1 if sum(took) == before else 0
+        if quiet:
             time.sleep(0.01)
-    sock.settimeout(20)
+    for sock in socks:
+        sock.settimeout(20)
     return took
 
 def stalled(address, count):
     """Peers that send and do not read; another one is served all the same, then they read."""
-    peers = [(sock, fill(sock)) for sock in (connect(address) for _ in range(count))]
+    peers = [connect(address) for _ in range(count)]
+    taken = fill(peers)
     half_close(connect(address))
-    for sock, took in peers:
+    for sock, took in zip(peers, taken):
         got = 0
         sock.shutdown(socket.SHUT_WR)
         while data := sock.recv(1 << 16):
@@ -89,9 +94,9 @@ def options(sock, pid):
 
 def vanish(address):
     """Peers that are gone, by a reset where there is one, while the server has bytes for them."""
-    for _ in range(20):
-        sock = connect(address)
-        fill(sock)
+    peers = [connect(address) for _ in range(20)]
+    fill(peers)
+    for sock in peers:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()

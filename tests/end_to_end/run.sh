@@ -23,15 +23,25 @@ command = nonexistent-program --listen {listen}
 needs   = nonexistent-program
 EXPERIMENT
 
-# measure NAME ARGUMENTS: exit status 0, or 5 on a machine that is too busy to measure on.
-measure() {
-    local name=$1
-    shift
-    run_loopmark run --quiet "$@"
+# measured NAME: it ended with 0, or 5 on a machine that is too busy to measure on.
+measured() {
     case $status in
-    0 | 5) ok "$name" ;;
-    *) not_ok "$name" "exit status $status: $(last_words)" ;;
+    0 | 5) ok "$1" ;;
+    *) not_ok "$1" "exit status $status: $(last_words)" ;;
     esac
+}
+
+# measure NAME ARGUMENTS
+measure() {
+    run_loopmark run --quiet "${@:2}"
+    measured "$1"
+}
+
+# measure_answers NAME FOLDER ARGUMENTS: every server is to answer in every repetition
+measure_answers() {
+    run_until 'all(x["requests"] > 0 and sum(x["errors"].values()) == 0 for x in reps)' \
+        "$2" --quiet "${@:3}"
+    measured "$1"
 }
 
 # servers_of FOLDER: who ran in which order, one line a repetition
@@ -43,7 +53,7 @@ for r in json.load(open(sys.argv[1] + "/run.json"))["repetitions"]:
 
 # ---- the files -----------------------------------------------------------------------------------
 
-measure run tiny.ini --out first --seed 7
+measure_answers run first tiny.ini --seed 7
 if [ -s err ]; then not_ok quiet "on stderr: $(head -n 1 err)"; else ok quiet; fi
 grep -q 'first' out
 result says_where $? "the folder is not on stdout"
@@ -126,6 +136,7 @@ refused out_taken 'first holds a run' run tiny.ini --out first
 result out_untouched $? "the refused run changed run.json"
 
 short=(--set duration=10ms --set warmup=0 --no-plots)
+brief=(--set duration=50ms --set warmup=0 --no-plots) # enough for an answer
 mkdir elsewhere && cd elsewhere || exit 1
 measure own_folder ../tiny.ini "${short[@]}" --set size_bytes=16
 sleep 1.1 # names have seconds
@@ -179,7 +190,7 @@ command = $python workloads/servers/echo_asyncio.py --loop asyncio --listen {lis
 needs   = $python
 EXPERIMENT
 sed -i 's/^set.connections.*/&\nvary.transport = tcp, unix\nvary.in_flight = 1, 2/' transport.ini
-measure transports transport.ini "${short[@]}" --repetitions 1 --out transports
+measure_answers transports transports transport.ini "${brief[@]}" --repetitions 1
 record transports_record run transports/run.json 'len(reps) == 12' \
     '{(x["server_name"], x["knobs"]["transport"]) for x in reps if x["requests"] > 0} ==
      {(s, t) for s in ("select", "epoll", "python") for t in ("tcp", "unix")}' \
@@ -225,8 +236,8 @@ needs = $python
 version_command = echo own 1.2
 EXPERIMENT
 cp "$here/faulty_server.py" source/server.py # found only from the folder of the source
-LOOPMARK_SOURCE=$folder/source measure source mine "${short[@]}" --set size_bytes=16 --out mine \
-    --repetitions 1
+LOOPMARK_SOURCE=$folder/source measure_answers source mine mine "${brief[@]}" \
+    --set size_bytes=16 --repetitions 1
 record source_record run mine/run.json 'len(reps) == 3' \
     '[x["loop"] for x in reps if x["server_name"] == "own"] == [None]' \
     'all(x["server"]["copied_bytes"] is None for x in reps if x["loop"] is None)' \

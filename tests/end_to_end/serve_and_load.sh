@@ -78,10 +78,10 @@ check_closed_loop() {
 check_open_loop() {
     local arrivals
     for arrivals in constant poisson; do
-        load "$1/open_$arrivals" "r['arrivals'] == '$arrivals' and 500 <= r['requests'] <= 1500 and
-            1000 < r['offered_rate'] < 3000 and
+        load "$1/open_$arrivals" "r['arrivals'] == '$arrivals' and
+            125 <= r['requests'] + r['unsent'] <= 375 and 1250 < r['offered_rate'] < 3750 and
             r['achieved_rate'] <= r['offered_rate'] * 1.000001" \
-            -c 20 -d 500ms --rate 2000 --arrivals $arrivals --verify
+            -c 20 -d 100ms --rate 2500 --arrivals $arrivals --verify
     done
 }
 
@@ -96,11 +96,11 @@ check_knobs() {
         r["client"]["slowest_connection_requests"] <=
         r["client"]["median_connection_requests"] <=
         r["client"]["fastest_connection_requests"]' -c 8 -n 2000 -t 2 --verify
-    load "$1/threads_open" 'r["offered_rate"] > 1000' -c 8 -d 300ms -t 2 --rate 2000 --verify
+    load "$1/threads_open" 'r["offered_rate"] > 1000' -c 8 -d 100ms -t 2 --rate 2000 --verify
     load "$1/requests_open" 'r["requests"] == 300' -c 8 -n 300 --rate 3000 --verify
     load "$1/source_addresses" 'r["requests"] == 500' -c 32 -n 500 --set source_addresses=16
     load "$1/pid" 'r["server"]["cpu_us_per_request"] > 0 and r["server"]["max_rss_bytes"] > 0' \
-        -c 4 -d 300ms --pid "$server_pid"
+        -c 4 -n 2000 --pid "$server_pid"
 }
 
 # check_server LOOP KIND LISTEN SIGNAL
@@ -200,10 +200,11 @@ vary.size_bytes = 1, 100KiB
 set.connections = 4
 repetitions = 1
 EXPERIMENT
-run_loopmark run copies.ini --out copies --set warmup=20ms --set duration=100ms --no-plots --quiet
+run_until 'all(x["requests"] > 0 for x in reps)' copies copies.ini --set warmup=10ms \
+    --set duration=50ms --no-plots --quiet
 record copied_bytes run copies/run.json "len(reps) == ${#loops[@]} * 2" \
-    'all(r["server"]["copied_bytes"] == 0 for r in reps)' \
-    'all(r["server"]["syscalls_per_request"]["read"] > 0 or r["loop"] == "io_uring"
-         for r in reps)'
+    'all(x["server"]["copied_bytes"] == 0 for x in reps)' \
+    'all(x["server"]["syscalls_per_request"]["read"] > 0 or x["loop"] == "io_uring"
+         for x in reps)'
 
 finish
