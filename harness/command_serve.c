@@ -21,7 +21,8 @@ static const char help[] =
     "  --listen ADDR        127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 chooses a free one\n"
     "  --set KNOB=VALUE     a knob of the server's side; may be repeated\n"
     "\n"
-    "Prints `listening on ADDR` when ready; ends cleanly on SIGINT and SIGTERM.\n"
+    "Prints `listening on ADDR` when ready. On SIGINT or SIGTERM it stops accepting, lets what is\n"
+    "under way come to its end, for a second at most, and ends; a second signal ends it at once.\n"
     "\n"
     "examples:\n"
     "  loopmark serve --loop epoll --workload echo --listen 127.0.0.1:7000\n"
@@ -95,70 +96,102 @@ static int read_options(struct options *options, int argc, char **argv, struct e
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-struct stop_signals {
-    struct watch watch;
+#define DRAIN_NS (1 * NS_PER_S)
+#define DRAIN_LOOK_NS (2 * NS_PER_MS)
+
+/* What is served, from its start to its end. */
+struct serving {
+    struct watch signals;
+    struct timer look; /* while draining: is anything under way still? */
     struct loop *loop;
+    const struct workload_server *workload;
+    struct server *server; /* null: it does not accept any more */
+    uint64_t drained_by_ns;
 };
+
+static void stop_accepting(struct serving *serving) {
+    if (serving->server)
+        serving->workload->stop(serving->server);
+    serving->server = NULL;
+}
+
+static void look_again(struct timer *look) {
+    struct serving *serving = CONTAINER_OF(look, struct serving, look);
+    uint64_t now_ns = clock_now_ns();
+    if (loop_has_streams(serving->loop) && now_ns < serving->drained_by_ns)
+        timer_set(serving->loop, look, now_ns + DRAIN_LOOK_NS);
+    else
+        loop_stop(serving->loop);
+}
 
 static void signalled(struct watch *watch, unsigned events) {
     (void)events;
-    struct stop_signals *signals = CONTAINER_OF(watch, struct stop_signals, watch);
+    struct serving *serving = CONTAINER_OF(watch, struct serving, signals);
     struct signalfd_siginfo info;
-    if (read(watch->fd, &info, sizeof info) == sizeof info)
-        loop_stop(signals->loop);
+    if (read(watch->fd, &info, sizeof info) != sizeof info)
+        return;
+    if (!serving->server) {
+        loop_stop(serving->loop);
+        return;
+    }
+    stop_accepting(serving);
+    serving->drained_by_ns = clock_now_ns() + DRAIN_NS;
+    timer_set(serving->loop, &serving->look, clock_now_ns()); /* in the next pass */
 }
 
-static int watch_signals(struct loop *loop, struct stop_signals *signals) {
+static int watch_signals(struct serving *serving) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    *signals = (struct stop_signals){
-        .watch = {.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .on_ready = signalled},
-        .loop = loop};
-    return signals->watch.fd < 0 ? -errno : watch_set(loop, &signals->watch, WATCH_READ);
+    serving->signals =
+        (struct watch){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .on_ready = signalled};
+    return serving->signals.fd < 0 ? -errno
+                                   : watch_set(serving->loop, &serving->signals, WATCH_READ);
 }
 
-static int serve_until_told(struct loop *loop, const struct options *options, struct error *error) {
-    struct server *server;
+static int serve_until_told(struct serving *serving, const struct options *options,
+                            struct error *error) {
     struct endpoint bound;
     char address[ENDPOINT_TEXT_BYTES];
-    int failure = options->found->server->start(loop, &options->knobs, &options->address, &bound,
-                                                &server, error);
+    int failure = serving->workload->start(serving->loop, &options->knobs, &options->address,
+                                           &bound, &serving->server, error);
     if (failure)
         return failure;
     endpoint_format(&bound, address);
     printf("listening on %s\n", address);
     fflush(stdout);
-    failure = loop_run(loop);
+    failure = loop_run(serving->loop);
     if (failure)
         error_set(error, failure, "the loop failed: %s", strerror(-failure));
-    uint64_t refused = loop_counters(loop)->accept_refused;
+    uint64_t refused = loop_counters(serving->loop)->accept_refused;
     if (refused > 0)
         fprintf(stderr,
                 "%llu connections were refused: out of descriptors, or over what %s takes\n",
                 (unsigned long long)refused, options->loop);
-    options->found->server->stop(server);
+    stop_accepting(serving);
+    timer_cancel(serving->loop, &serving->look);
     return failure;
 }
 
 /* Its watches end before the loop does, however it went. */
 static int serve(struct loop *loop, const struct options *options, struct error *error) {
-    struct stop_signals signals;
+    struct serving serving = {
+        .look.on_due = look_again, .loop = loop, .workload = options->found->server};
     struct control *control = NULL;
-    int failure = watch_signals(loop, &signals);
+    int failure = watch_signals(&serving);
     if (failure)
         return error_set(error, failure, "cannot watch for signals: %s", strerror(-failure));
     if (options->control_fd >= 0 && control_start(loop, options->control_fd, &control))
         failure =
             error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
     else
-        failure = serve_until_told(loop, options, error);
+        failure = serve_until_told(&serving, options, error);
     if (control)
         control_stop(control);
-    watch_set(loop, &signals.watch, 0);
-    close(signals.watch.fd);
+    watch_set(loop, &serving.signals, 0);
+    close(serving.signals.fd);
     return failure;
 }
 

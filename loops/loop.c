@@ -164,6 +164,10 @@ const struct loop_counters *loop_counters(const struct loop *loop) {
     return &loop->counters;
 }
 
+bool loop_has_streams(const struct loop *loop) {
+    return loop->streams != NULL;
+}
+
 /* ---- timers: a 4-ary heap of pointers, so that moving one is a few cache lines ------------------
  */
 

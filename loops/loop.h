@@ -256,6 +256,9 @@ struct loop_counters {
 };
 const struct loop_counters *loop_counters(const struct loop *loop);
 
+/* Whether there is a stream whose on_close has not come yet. */
+bool loop_has_streams(const struct loop *loop);
+
 /* ---- the registry ------------------------------------------------------------------------------
  */
 

@@ -83,8 +83,21 @@ check_h2load() {
     result "$1/h2load" $? "$(cat out)"
 }
 
+# Told to end while an answer is on its way that no socket buffer holds: it comes whole.
 check_end() {
-    kill -TERM "$server_pid"
+    "$python" - "$address" "$server_pid" >why 2>&1 <<'CLIENT'
+import os, signal, socket, sys
+size = 20000000
+host, port = sys.argv[1].rsplit(":", 1)
+sock = socket.create_connection((host, int(port)), timeout=20)
+sock.sendall(b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % size)
+got = len(sock.recv(1))
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+while data := sock.recv(1 << 16):
+    got += len(data)
+sys.exit(None if got > size else f"{got} bytes came")
+CLIENT
+    result "$1/end/answer_under_way" $? "$(cat why)"
     await_end "$server_pid" 5
     [ "$status" = 0 ] && [ ! -s server.err ]
     result "$1/end" $? "status $status: $(cat server.err)"
