@@ -17,7 +17,7 @@
 #ifndef HAVE_OPENSSL
 
 static int not_built(struct error *error) {
-    return error_set(error, -ENOTSUP, "not built: libssl-dev was missing at build time");
+    return error_set(error, -ENOTSUP, "TLS is not built in: libssl-dev was missing at build time");
 }
 
 int tls_client_open(const struct tls_client_options *options, struct tls **tls,
@@ -351,14 +351,14 @@ static int tls_send(struct stream *stream, const struct iovec *parts, int count,
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* The stream ends because of `err`. An alert for the peer goes first if it can. */
+/* The stream ends because of `err`; an alert for the peer that OpenSSL has written goes out first.
+ */
 static void fail(struct tls_stream *own, int err, const char *words) {
     if (words)
         own->failure = words;
     own->broken = true;
     own->rest.count = 0;
     own->goodbye = false;
-    push(own);
     if (own->stream.open)
         stream_fail(&own->stream, err);
     else
@@ -516,11 +516,12 @@ static void below_sent(struct stream *below, void *cookie, int err) {
         close_when_said(own);
     if (stream->closing)
         return;
-    if (err == 0)
-        err = push(own);
-    if (stream->later && (err || all_sent(own)))
-        stream_deliver_sent(stream, err);
-    if (err == 0 && !stream->closing)
+    int failure = err ? err : push(own);
+    if (stream->later && (failure || all_sent(own)))
+        stream_deliver_sent(stream, failure);
+    else if (failure && !err) /* the one below has failed by itself */
+        fail(own, failure, NULL);
+    if (!failure && !stream->closing)
         advance(own);
 }
 

@@ -20,8 +20,9 @@
  *   -EPIPE         ended without close_notify, or in the middle of the handshake
  *
  * Sessions are never resumed and there is no renegotiation: each connection costs a whole
- * handshake. While open it takes about 40 KiB in OpenSSL; buffers for sending are the loop's, at
- * most eight a stream and none while nothing is being sent. */
+ * handshake. While open it takes about 40 KiB in OpenSSL, which per record allocates a few bytes
+ * besides; buffers for sending are the loop's, at most eight a stream and none while nothing is
+ * being sent. */
 #ifndef LOOPMARK_TLS_H
 #define LOOPMARK_TLS_H
 

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self):
         self.over = True
-        self.transport.close()
+        self.transport.write_eof()  # closed over what was not read, the answer might be lost
 
     def answer(self):
         manner = sys.argv[1]

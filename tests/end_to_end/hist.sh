@@ -172,7 +172,7 @@ set.warmup      = 20ms
 set.duration    = 100ms
 repetitions     = 2
 EXPERIMENT
-run_loopmark run --quiet logged.ini --out logged --no-plots
+run_until 'all(x["requests"] > 0 for x in reps)' logged logged.ini --quiet --no-plots
 record run_record run logged/run.json
 shopt -s nullglob
 logs=(logged/latency/*.hlog logged/latency/invalid/*.hlog)

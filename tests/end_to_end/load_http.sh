@@ -3,7 +3,7 @@
 # shellcheck source=tests/end_to_end/library.bash
 . "$(dirname "$0")/library.bash"
 
-quick=(--warmup 20ms --quiet --json)
+quick=(--warmup 20ms --timeout 20s --quiet --json)
 no_errors='sum(r["errors"].values()) == 0'
 all_2xx='r["status"]["2xx"]["count"] == r["requests"] > 0'
 

@@ -200,7 +200,8 @@ vary.size_bytes = 1, 100KiB
 set.connections = 4
 repetitions = 1
 EXPERIMENT
-run_until 'all(x["requests"] > 0 for x in reps)' copies copies.ini --set warmup=10ms \
+run_until 'all(x["requests"] > 0 and x["server"]["syscalls_per_request"] for x in reps)' \
+    copies copies.ini --set warmup=10ms \
     --set duration=50ms --no-plots --quiet
 record copied_bytes run copies/run.json "len(reps) == ${#loops[@]} * 2" \
     'all(x["server"]["copied_bytes"] == 0 for x in reps)' \
