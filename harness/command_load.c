@@ -12,6 +12,9 @@
 #include "harness/latency_log.h"
 #include "harness/load_options.h"
 #include "harness/load_print.h"
+#include "harness/load_search_run.h"
+#include "harness/load_step.h"
+#include "harness/load_sweep_run.h"
 #include "harness/percentile_table.h"
 #include "harness/record.h"
 
@@ -25,14 +28,9 @@ struct load_command {
 
 static void wait_for_end(struct load *load, const struct load_options *options) {
     struct progress progress;
-    uint64_t since_ns = clock_now_ns();
     progress_begin(&progress, options->quiet);
     interrupt_catch();
-    while (!load_wait(load, 200)) {
-        if (interrupted)
-            load_stop(load);
-        load_print_progress(&progress, &options->plan, load_result(load), since_ns);
-    }
+    load_step_watch(load, &options->plan, &progress);
     progress_end(&progress);
 }
 
@@ -180,6 +178,12 @@ static int log_and_measure(struct load_command *command, struct error *error) {
     return code;
 }
 
+static int run_as_asked(struct load_command *command, struct error *error) {
+    return command->options.find_max ? load_search_run(&command->options, error)
+           : command->options.sweeps ? load_sweep_run(&command->options, error)
+                                     : log_and_measure(command, error);
+}
+
 static int run(int argc, char **argv, struct error *error) {
     struct load_command *command = calloc(1, sizeof *command);
     if (!command) {
@@ -188,7 +192,7 @@ static int run(int argc, char **argv, struct error *error) {
     }
     int code = load_options_read(&command->options, argc, argv, error)
                    ? EXIT_USAGE
-                   : log_and_measure(command, error);
+                   : run_as_asked(command, error);
     load_options_free(&command->options);
     free(command);
     return code;

@@ -284,7 +284,7 @@ static int finish(const struct options *options, const struct run_outcome *outco
     return 0;
 }
 
-/* A smoke run is too short to be judged by its numbers: it is there to see that everything works. */
+/* A smoke run is too short to be judged by its numbers: it is there to see that all works. */
 static bool worked(const struct options *options, const struct run_outcome *outcome) {
     return options->plan.scope == SCOPE_SMOKE ? outcome->wrong == 0 : outcome->valid > 0;
 }

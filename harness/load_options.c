@@ -3,14 +3,21 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness/command.h"
 #include "harness/environment.h"
 #include "harness/load_knobs.h"
+#include "harness/load_search_run.h"
+
+#define PRECISION_DEFAULT 0.05
+#define STEP_DEFAULT_NS (3.0 * NS_PER_S)
+enum { PRECISION_LEAST = 1, PRECISION_MOST = 50 }; /* per cent */
 
 const char load_options_help[] =
     "usage: loopmark load URL [OPTIONS]\n"
@@ -33,6 +40,17 @@ const char load_options_help[] =
     "      --ramp R:R      from one rate to another, within the duration\n"
     "      --arrivals A    constant or poisson\n"
     "      --deadline T    give up requests that were not sent this long after they were due\n"
+    "\n"
+    "several open loops, each -d long (3s; low rates longer, for the samples) after its warm-up:\n"
+    "      --find-max P<T  the highest rate at which e.g. 'p99<5ms' holds: the whole interval\n"
+    "                      around the quantile is under it, and the rate is sustained. Twice the\n"
+    "                      rate each time from --rate on (else from a low one), then bisection,\n"
+    "                      then both ends of the bracket again\n"
+    "      --precision P   how close these ends are to be (5%)\n"
+    "      --sweep R:R[:N] latency at N rates (12) from one to another, spaced geometrically, and\n"
+    "                      the knee: the last rate before p99 stays over 3 times its level at low\n"
+    "                      load, or is not sustained. It ends early after two such rates in a row\n"
+    "      --plot FILE     the sweep as a figure: FILE.png or FILE.svg\n"
     "\n"
     "http:\n"
     "  -X, --method M      (GET; POST with a body)\n"
@@ -59,7 +77,7 @@ const char load_options_help[] =
     "what comes out:\n"
     "      --slo P<T       a gate, e.g. 'p99<10ms': broken (exit code 3) when the whole interval\n"
     "                      around the quantile is over it; may be repeated\n"
-    "      --strict        exit code 4 when a gate cannot be decided, else that is a warning\n"
+    "      --strict        exit code 4 when a gate or search is not decided, else a warning\n"
     "      --json          one JSON object on stdout (results/README.md has its keys)\n"
     "      --hgrm FILE     response times as HdrHistogram percentile text, in ms\n"
     "      --hlog FILE     response times as HdrHistogram log, a line a second while it runs\n"
@@ -74,10 +92,13 @@ const char load_options_help[] =
     "  loopmark load tcp://127.0.0.1:7000 --rate 5k --hlog run.hlog; loopmark hist run.hlog\n"
     "  loopmark load unix:/tmp/echo.sock -n 100k --set size_bytes=100KiB --json | jq .response_ns\n"
     "  loopmark load tcp://[::1]:7000 --set idle_connections=900 --pid $(pidof my-server)\n"
+    "  loopmark load http://127.0.0.1:8080/ -c 50 --find-max 'p99<5ms' --json | jq .max_rate\n"
+    "  loopmark load http://127.0.0.1:8080/ -c 50 --sweep 1k:100k --plot load.png\n"
     "\n"
-    "exit codes: 0 ok, 1 the target or the tool failed, 2 usage, 3 a gate was broken, 4 a gate\n"
-    "            could not be decided (--strict), 5 measured but not valid (whatever the gates\n"
-    "            say), 130 interrupted (what was measured until then is printed)\n";
+    "exit codes: 0 ok, 1 the target or the tool failed, 2 usage, 3 a gate was broken (--find-max:\n"
+    "            it holds at no rate), 4 a gate could not be decided (--strict), 5 measured but\n"
+    "            not valid (whatever the gates say; --find-max: the generator or the machine is\n"
+    "            the limit), 130 interrupted (what was measured until then is printed)\n";
 
 /* Those without a letter. */
 enum {
@@ -108,6 +129,10 @@ enum {
     OPTION_HLOG,
     OPTION_CACERT,
     OPTION_INSECURE,
+    OPTION_FIND_MAX,
+    OPTION_PRECISION,
+    OPTION_SWEEP,
+    OPTION_PLOT,
 };
 
 /* Options that are short for a knob. */
@@ -163,6 +188,10 @@ static const struct option long_options[] = {
     {"hlog", required_argument, NULL, OPTION_HLOG},
     {"cacert", required_argument, NULL, OPTION_CACERT},
     {"insecure", no_argument, NULL, OPTION_INSECURE},
+    {"find-max", required_argument, NULL, OPTION_FIND_MAX},
+    {"precision", required_argument, NULL, OPTION_PRECISION},
+    {"sweep", required_argument, NULL, OPTION_SWEEP},
+    {"plot", required_argument, NULL, OPTION_PLOT},
     {"quiet", no_argument, NULL, 'q'},
     {NULL, 0, NULL, 0},
 };
@@ -255,6 +284,49 @@ static int take_slo(struct load_options *options, const char *text, struct error
     return slo_parse(text, &options->slos[options->slo_count++], error);
 }
 
+static int take_find_max(struct load_options *options, const char *text, struct error *error) {
+    struct error why;
+    if (options->find_max)
+        return error_set(error, -EINVAL, "one --find-max only");
+    options->find_max = true;
+    if (slo_parse(text, &options->objective, &why) == 0)
+        return 0;
+    return error_set(error, -EINVAL, "--find-max%s", why.text + strlen("--slo"));
+}
+
+/* "5%" or "5". */
+static int take_precision(struct load_options *options, const char *text, struct error *error) {
+    char *end;
+    double percent = strtod(text, &end);
+    if (end == text || strcmp(end + (*end == '%'), "") != 0 ||
+        !(percent >= PRECISION_LEAST && percent <= PRECISION_MOST))
+        return error_set(error, -EINVAL,
+                         "--precision '%s' does not look like 5%%: from %d to %d per cent", text,
+                         PRECISION_LEAST, PRECISION_MOST);
+    options->precision = percent / 100;
+    return 0;
+}
+
+static bool is_writable(const char *path) {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    return access(folder, W_OK) == 0;
+}
+
+/* What could not be drawn after minutes of measuring is refused before. */
+static int take_plot(struct load_options *options, const char *text, struct error *error) {
+    const char *end = strrchr(text, '.');
+    if (!end || (strcmp(end, ".png") != 0 && strcmp(end, ".svg") != 0))
+        return error_set(error, -EINVAL, "--plot '%s' ends neither in .png nor in .svg", text);
+    if (!is_writable(text))
+        return error_set(error, -EINVAL, "--plot %s: its folder cannot be written to: %s", text,
+                         strerror(errno));
+    options->plot_path = text;
+    return 0;
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static int take_knob(struct load_plan *plan, int option, const char *text, struct error *error) {
@@ -326,6 +398,15 @@ static int take_option(struct load_options *options, int option, const char *tex
         return take_sources(options, text, error);
     case OPTION_SLO:
         return take_slo(options, text, error);
+    case OPTION_FIND_MAX:
+        return take_find_max(options, text, error);
+    case OPTION_PRECISION:
+        return take_precision(options, text, error);
+    case OPTION_SWEEP:
+        options->sweeps = true;
+        return sweep_parse(text, &options->sweep, error);
+    case OPTION_PLOT:
+        return take_plot(options, text, error);
     default:
         return take_knob(plan, option, text, error);
     }
@@ -354,16 +435,42 @@ static int find_url(struct load_options *options, int argc, char **argv, struct 
 
 /* ---- do they go together? -------------------------------------------------------------------- */
 
-static void set_default_duration(struct load_plan *plan) {
+static void set_default_duration(struct load_plan *plan, double duration_ns) {
     size_t index = 0;
     CHECK(knob_find(&plan->knobs, "duration", &index));
-    plan->knobs.values[index] = 10.0 * NS_PER_S; /* knob_set_number would call it given */
+    plan->knobs.values[index] = duration_ns; /* knob_set_number would call it given */
 }
 
 static bool given(const struct load_plan *plan, const char *knob) {
     size_t index = 0;
     CHECK(knob_find(&plan->knobs, knob, &index));
     return plan->knobs.given[index];
+}
+
+static bool has_steps(const struct load_options *options) {
+    return options->find_max || options->sweeps;
+}
+
+/* What is of one load has no meaning for many. */
+static int check_steps(const struct load_options *options, struct error *error) {
+    const struct load_plan *plan = &options->plan;
+    const char *mode = options->find_max ? "--find-max" : "--sweep";
+    const char *of_one = plan->requests > 0                       ? "--requests"
+                         : given(plan, "end_rate")                ? "--ramp"
+                         : options->slo_count > 0                 ? "--slo"
+                         : options->hgrm_path                     ? "--hgrm"
+                         : options->hlog_path                     ? "--hlog"
+                         : options->sweeps && given(plan, "rate") ? "--rate"
+                                                                  : NULL;
+    if (options->find_max && options->sweeps)
+        return error_set(error, -EINVAL, "either --find-max or --sweep, not both");
+    if (options->precision > 0 && !options->find_max)
+        return error_set(error, -EINVAL, "--precision is of a search: it needs --find-max");
+    if (options->plot_path && !options->sweeps)
+        return error_set(error, -EINVAL, "--plot is of a sweep: it needs --sweep");
+    if (has_steps(options) && of_one)
+        return error_set(error, -EINVAL, "%s is of one load, and %s makes many", of_one, mode);
+    return 0;
 }
 
 static int check_open_loop(const struct load_plan *plan, struct error *error) {
@@ -427,14 +534,15 @@ static int check_tls(const struct load_options *options, struct error *error) {
 /* What was given is never silently left out. */
 static int check_meaning(const struct load_options *options, struct error *error) {
     const struct load_plan *plan = &options->plan;
-    if (check_open_loop(plan, error) || check_http(options, error) || check_tls(options, error))
+    if (check_steps(options, error) || (!has_steps(options) && check_open_loop(plan, error)) ||
+        check_http(options, error) || check_tls(options, error))
         return -EINVAL;
     if (given(plan, "duration") && plan->requests > 0)
         return error_set(error, -EINVAL, "either --duration or --requests, not both");
     if (plan->source_count > 0 && given(plan, "source_addresses"))
         return error_set(error, -EINVAL, "either --source or source_addresses, not both");
-    if (options->strict && options->slo_count == 0)
-        return error_set(error, -EINVAL, "--strict is about gates: it needs --slo");
+    if (options->strict && options->slo_count == 0 && !options->find_max)
+        return error_set(error, -EINVAL, "--strict is about gates: it needs --slo or --find-max");
     bool unix_socket = endpoint_is_unix(&plan->target);
     if (given(plan, "transport") &&
         (knob_get(&plan->knobs, "transport") == TRANSPORT_UNIX) != unix_socket)
@@ -460,6 +568,21 @@ static int check_slos(const struct load_options *options, struct error *error) {
     return 0;
 }
 
+/* Nor a search whose first step cannot be. */
+static int check_search(const struct load_options *options, struct error *error) {
+    if (!options->find_max)
+        return 0;
+    struct search_plan plan = load_search_plan_of(options);
+    uint64_t least = slo_least_requests(&options->objective);
+    double requests = plan.start * load_search_step_ns(&plan, plan.start) / 1e9;
+    if (requests >= (double)least)
+        return 0;
+    return error_set(error, -EINVAL,
+                     "--find-max %s needs at least %llu requests a step, and these are %.0f: a "
+                     "higher --rate or longer -d",
+                     options->objective.text, (unsigned long long)least, requests);
+}
+
 static int check_plan(const struct load_options *options, struct error *error) {
     const struct load_plan *plan = &options->plan;
     double threads = knob_get(&plan->knobs, "threads");
@@ -469,7 +592,14 @@ static int check_plan(const struct load_options *options, struct error *error) {
         return error_set(error, -EINVAL, "%.0f threads need at least as many requests", threads);
     if (plan->server_pid > 0 && kill(plan->server_pid, 0) && errno == ESRCH)
         return error_set(error, -EINVAL, "there is no process %d", (int)plan->server_pid);
-    return check_slos(options, error);
+    return check_slos(options, error) || check_search(options, error) ? -EINVAL : 0;
+}
+
+static void set_defaults_of_steps(struct load_options *options) {
+    if (has_steps(options) && !given(&options->plan, "duration"))
+        set_default_duration(&options->plan, STEP_DEFAULT_NS);
+    if (options->find_max && options->precision == 0)
+        options->precision = PRECISION_DEFAULT;
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -490,13 +620,14 @@ int load_options_read(struct load_options *options, int argc, char **argv, struc
         return -EINVAL;
     plan->tls = &options->tls;
     knob_values_init(&plan->knobs, plan->workload->knobs, load_knobs);
-    set_default_duration(plan);
+    set_default_duration(plan, 10.0 * NS_PER_S);
     optind = 0;
     while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1)
         if (option == '?' || take_option(options, option, optarg, error))
             return -EINVAL;
     if (check_meaning(options, error))
         return -EINVAL;
+    set_defaults_of_steps(options);
     knob_set_number(&plan->knobs, "transport",
                     endpoint_is_unix(&plan->target) ? TRANSPORT_UNIX : TRANSPORT_TCP);
     int failure = check_plan(options, error);

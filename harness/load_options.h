@@ -3,6 +3,7 @@
 #define LOOPMARK_LOAD_OPTIONS_H
 
 #include "harness/load.h"
+#include "harness/load_sweep.h"
 #include "harness/slo.h"
 #include "workloads/request_set.h"
 
@@ -15,6 +16,12 @@ struct load_options {
     bool json, quiet, strict;
     struct slo slos[SLOS_MOST];
     size_t slo_count;
+    bool find_max; /* a search instead of one load */
+    struct slo objective;
+    double precision; /* 0.05; 0: not given */
+    bool sweeps;      /* a sweep instead of one load */
+    struct sweep_plan sweep;
+    const char *plot_path;
 
     struct endpoint sources[SOURCES_MOST];
     const char *headers[HEADERS_MOST]; /* of http */

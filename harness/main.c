@@ -10,8 +10,8 @@
 #include "loops/check.h"
 
 static const struct command *const commands[] = {
-    &command_run,   &command_load,   &command_serve, &command_hist,
-    &command_audit, &command_report, &command_plot,  &command_list,
+    &command_run,      &command_load,   &command_serve, &command_hist, &command_audit,
+    &command_selftest, &command_report, &command_plot,  &command_list,
 };
 
 static const char head[] = "loopmark: does an event-loop tuning claim hold on this machine?\n"

@@ -4,26 +4,22 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/file.h"
-#include "harness/source.h"
+#include "harness/gnuplot.h"
 #include "harness/summary.h"
 #include "loops/check.h"
 
-enum { TEXT_BYTES = 1024, CELLS_MOST = 256, SERVERS_MOST = 32, EXEC_FAILED = 127 };
-enum { BEYOND_A_QUANTILE = 5, CAPTION_PX_A_CHARACTER = 6, TICK_PX_A_CHARACTER = 8 };
+enum { TEXT_BYTES = 1024, CELLS_MOST = 256, SERVERS_MOST = 32 };
+enum { BEYOND_A_QUANTILE = 5, TICK_PX_A_CHARACTER = 8 };
 
 struct plotting {
     const char *directory; /* absolute */
-    const char *source;    /* where the .gp files are */
+    const struct gnuplot *gnuplot;
     const struct summary *summary;
 };
 
@@ -403,25 +399,7 @@ static void append_evidence(const struct picture *picture, char *caption) {
     append_hollow(picture, caption);
 }
 
-/* Breaks the text at blanks with '|' so that no line is over `columns` characters. */
-static void wrap(char *text, size_t columns) {
-    size_t column = 0;
-    char *blank = NULL;
-    for (char *c = text; *c; c++) {
-        column += (*c & 0xC0) != 0x80; /* UTF-8: a continuation byte takes no column */
-        if (*c == '|')
-            column = 0, blank = NULL;
-        if (*c == ' ')
-            blank = c;
-        if (column > columns && blank) {
-            *blank = '|';
-            c = blank;
-            column = 0, blank = NULL;
-        }
-    }
-}
-
-static void make_caption(const struct picture *picture, size_t columns, char caption[TEXT_BYTES]) {
+static void make_caption(const struct picture *picture, double width, char caption[TEXT_BYTES]) {
     const json_t *run = picture->plotting->summary->run;
     const char *machine = json_string_value(summary_at(run, "environment.caption"));
     const char *revision = json_string_value(json_object_get(run, "revision"));
@@ -435,85 +413,28 @@ static void make_caption(const struct picture *picture, size_t columns, char cap
     append_text(caption, TEXT_BYTES, "|run %s, revision %s%s", name ? name + 1 : "?",
                 revision ? revision : "not recorded",
                 json_is_false(json_object_get(run, "complete")) ? ", incomplete" : "");
-    wrap(caption, columns);
+    gnuplot_wrap_caption(caption, width);
 }
 
-/* ---- gnuplot --------------------------------------------------------------------------------- */
+/* ---- drawing --------------------------------------------------------------------------------- */
 
-struct program {
-    char text[16 * TEXT_BYTES];
-};
-
-/* In gnuplot's single quotes nothing is special but the quote, which is doubled: no backquote, no
- * backslash and no dollar of a server's name is ever looked at. */
-static void set_text(struct program *program, const char *variable, const char *value) {
-    size_t used = strlen(program->text);
-    append_text(program->text, sizeof program->text, "%s='", variable);
-    used = strlen(program->text);
-    for (; *value && used + 4 < sizeof program->text; value++) {
-        if (*value == '\'')
-            program->text[used++] = '\'';
-        program->text[used++] = *value == '\n' ? ' ' : *value;
-    }
-    program->text[used] = '\0';
-    append_text(program->text, sizeof program->text, "';");
-}
-
-static void set_number(struct program *program, const char *variable, double value) {
-    append_text(program->text, sizeof program->text, "%s=%.10g;", variable, value);
-}
-
-static void set_servers(struct program *program, const struct picture *picture) {
+static void set_servers(struct gnuplot *gnuplot, const struct picture *picture) {
     char names[TEXT_BYTES] = "", styles[TEXT_BYTES] = "";
     for (size_t i = 0; i < picture->server_count; i++) {
         append_text(names, sizeof names, "\"%s\" ",
                     picture->experiment->servers[picture->servers[i]]);
         append_text(styles, sizeof styles, "%zu ", picture->servers[i] + 1);
     }
-    set_text(program, "servers", names);
-    set_text(program, "styles", styles);
+    gnuplot_set_text(gnuplot, "servers", names);
+    gnuplot_set_text(gnuplot, "styles", styles);
 }
 
-static int gnuplot(const struct program *program, const char *script, struct error *error) {
-    pid_t parent = getpid(), pid = fork();
-    if (pid < 0)
-        return error_set(error, -errno, "fork: %s", strerror(errno));
-    if (pid == 0) {
-        /* Figures nobody waits for any more need no drawing. The parent may be gone already. */
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() == parent)
-            execlp("gnuplot", "gnuplot", "--default-settings", "-e", program->text, script, NULL);
-        _exit(EXEC_FAILED);
-    }
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return error_set(error, -errno, "waitpid: %s", strerror(errno));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EXEC_FAILED)
-        return error_set(error, -ENOENT,
-                         "no figures: gnuplot is not installed (package gnuplot-nox)");
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return error_set(error, -EIO, "gnuplot failed on %s (its message is above)", script);
-    return 0;
-}
-
-static int draw_as(const struct picture *picture, const struct program *given, const char *format,
+static int draw_as(const struct picture *picture, const struct gnuplot *gnuplot, const char *format,
                    struct error *error) {
-    struct program program = *given;
-    char output[PATH_MAX], temporary[PATH_MAX], script[PATH_MAX];
+    char output[PATH_MAX];
     snprintf(output, sizeof output, "%s/plots/%s.%s", picture->plotting->directory, picture->name,
              format);
-    snprintf(temporary, sizeof temporary, "%s/plots/%s.%s.tmp", picture->plotting->directory,
-             picture->name, format);
-    snprintf(script, sizeof script, "%s/%s.gp", picture->plotting->source, picture->figure->name);
-    set_text(&program, "format", format);
-    set_text(&program, "output", temporary);
-    int err = gnuplot(&program, script, error);
-    if (err == 0 && rename(temporary, output) != 0)
-        err = error_set(error, -errno, "%s: %s", output, strerror(errno));
-    if (err < 0)
-        unlink(temporary);
-    return err;
+    return gnuplot_draw(gnuplot, picture->figure->name, format, output, error);
 }
 
 static double width_of(const struct picture *picture) {
@@ -527,33 +448,32 @@ static double width_of(const struct picture *picture) {
 
 static int render(struct picture *picture, struct error *error) {
     char path[PATH_MAX], caption[TEXT_BYTES];
-    struct program program = {""};
+    struct gnuplot gnuplot = *picture->plotting->gnuplot;
     snprintf(path, sizeof path, "%s/plots/data/%s.dat", picture->plotting->directory,
              picture->name);
     int err = file_write_whole(path, picture->figure->print, picture, error);
     if (err < 0)
         return err;
     double width = width_of(picture);
-    make_caption(picture, (size_t)(width - 60) / CAPTION_PX_A_CHARACTER, caption);
-    set_text(&program, "source", picture->plotting->source);
-    set_text(&program, "data", path);
-    set_text(&program, "title", picture->title);
-    set_text(&program, "caption", caption);
-    set_text(&program, "ylabel", picture->figure->ylabel ? picture->figure->ylabel : "");
-    set_servers(&program, picture);
-    set_number(&program, "width", width);
-    set_number(&program, "height", 560);
-    set_number(&program, "groups", (double)picture->cell_count);
-    set_number(&program, "tick_rows", (double)picture->tick_rows);
-    set_number(&program, "bar", 0.4 * slot_width(picture));
-    set_number(&program, "x_least", picture->x_least);
-    set_number(&program, "x_most", picture->x_most);
-    set_number(&program, "y_least", picture->least[0]);
-    set_number(&program, "y_most", picture->most[0]);
+    make_caption(picture, width, caption);
+    gnuplot_set_text(&gnuplot, "data", path);
+    gnuplot_set_text(&gnuplot, "title", picture->title);
+    gnuplot_set_text(&gnuplot, "caption", caption);
+    gnuplot_set_text(&gnuplot, "ylabel", picture->figure->ylabel ? picture->figure->ylabel : "");
+    set_servers(&gnuplot, picture);
+    gnuplot_set_number(&gnuplot, "width", width);
+    gnuplot_set_number(&gnuplot, "height", 560);
+    gnuplot_set_number(&gnuplot, "groups", (double)picture->cell_count);
+    gnuplot_set_number(&gnuplot, "tick_rows", (double)picture->tick_rows);
+    gnuplot_set_number(&gnuplot, "bar", 0.4 * slot_width(picture));
+    gnuplot_set_number(&gnuplot, "x_least", picture->x_least);
+    gnuplot_set_number(&gnuplot, "x_most", picture->x_most);
+    gnuplot_set_number(&gnuplot, "y_least", picture->least[0]);
+    gnuplot_set_number(&gnuplot, "y_most", picture->most[0]);
     if (picture->figure->metric_count == 2)
-        set_number(&program, "y2_most", picture->most[1]);
-    err = draw_as(picture, &program, "png", error);
-    return err < 0 ? err : draw_as(picture, &program, "svg", error);
+        gnuplot_set_number(&gnuplot, "y2_most", picture->most[1]);
+    err = draw_as(picture, &gnuplot, "png", error);
+    return err < 0 ? err : draw_as(picture, &gnuplot, "svg", error);
 }
 
 /* ---- which figures --------------------------------------------------------------------------- */
@@ -653,22 +573,13 @@ static int draw_all(const struct plotting *plotting, struct error *error) {
     return 0;
 }
 
-static int find_source(char source[PATH_MAX], struct error *error) {
-    char style[PATH_MAX + 16];
-    snprintf(source, PATH_MAX, "%.4000s/plots", source_directory());
-    snprintf(style, sizeof style, "%s/style.gp", source);
-    if (access(style, R_OK) == 0)
-        return 0;
-    return error_set(error, -ENOENT, "no style.gp in %s: set LOOPMARK_SOURCE to the checkout",
-                     source);
-}
-
 int plot_run(const char *directory, struct error *error) {
-    char absolute[PATH_MAX], path[PATH_MAX + 16], source[PATH_MAX];
+    char absolute[PATH_MAX], path[PATH_MAX + 16];
+    struct gnuplot gnuplot;
     json_error_t parse_error;
     if (!realpath(directory, absolute))
         return error_set(error, -errno, "%s: %s", directory, strerror(errno));
-    int err = find_source(source, error);
+    int err = gnuplot_open(&gnuplot, error);
     if (err < 0)
         return err;
     snprintf(path, sizeof path, "%s/run.json", absolute);
@@ -683,7 +594,7 @@ int plot_run(const char *directory, struct error *error) {
     if (err == 0)
         err = file_make_directories(path, error);
     if (err == 0)
-        err = draw_all(&(struct plotting){absolute, source, &summary}, error);
+        err = draw_all(&(struct plotting){absolute, &gnuplot, &summary}, error);
     summary_free(&summary);
     json_decref(run);
     return err;

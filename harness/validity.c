@@ -32,7 +32,14 @@ void validity_refuse(struct validity *validity, const char *format, ...) {
     va_end(arguments);
 }
 
-static void judge_errors(const struct load_result *result, struct validity *validity) {
+static bool are_too_many(const struct load_result *result, uint64_t errors) {
+    uint64_t requests = result->requests + load_failures(result->errors);
+    return result->errors[LOAD_WRONG_ANSWER] > 0 ||
+           (double)errors > ERRORS_MOST * (double)requests;
+}
+
+/* False: there are too many. */
+static bool judge_errors(const struct load_result *result, struct validity *validity) {
     uint64_t errors = 0;
     char kinds[REASON_BYTES / 2] = "";
     size_t used = 0;
@@ -45,9 +52,9 @@ static void judge_errors(const struct load_result *result, struct validity *vali
                 (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%llu %s", used ? ", " : "",
                                  (unsigned long long)result->errors[i], load_error_names[i]);
     }
-    if (result->errors[LOAD_WRONG_ANSWER] > 0 ||
-        (double)errors > ERRORS_MOST * (double)(result->requests + load_failures(result->errors)))
+    if (are_too_many(result, errors))
         validity_refuse(validity, "%llu errors (%s)", (unsigned long long)errors, kinds);
+    return !are_too_many(result, errors);
 }
 
 /* What still waits at the end is in no histogram. */
@@ -197,7 +204,7 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
         validity->steal_share = host_steal_share(&result->host_before, &result->host_after);
     if (result->requests == 0)
         validity_refuse(validity, "no request was answered");
-    judge_errors(result, validity);
+    bool answered = judge_errors(result, validity) && result->requests > 0;
     if (result->open_loop)
         judge_rate(result, plan, validity);
     else {
@@ -207,5 +214,14 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     judge_drift(result, plan, validity);
     size_t others = validity->reason_count;
     judge_host(result, shared_cpu, validity);
-    validity->machine_only = validity->reason_count > others && others == 0;
+    bool machine = validity->reason_count > others;
+    bool generator =
+        result->open_loop ? generator_was_late(result) : validity->bound == BOUND_GENERATOR;
+    validity->machine_only = machine && others == 0;
+    validity->only_slower = result->open_loop && answered && !validity->unstable &&
+                            (double)result->sent >= (1 - MISSED_MOST) * (double)result->due;
+    validity->fault = validity->valid ? FAULT_NONE
+                      : machine       ? FAULT_MACHINE
+                      : generator     ? FAULT_GENERATOR
+                                      : FAULT_SERVER;
 }

@@ -13,12 +13,20 @@
 
 enum { REASONS_MOST = 12, REASON_BYTES = 200 };
 
+/* Who has to do better for the next try to be valid: of the first that applies, the machine (others
+ * took CPU time), the generator (too busy or late), the server (unstable, errors). */
+enum fault { FAULT_NONE, FAULT_SERVER, FAULT_GENERATOR, FAULT_MACHINE };
+
 struct validity {
     bool valid;
     enum bound bound;
     double server_busy; /* share of the CPUs it may use; negative: not known */
     double steal_share;
     bool machine_only;  /* not valid, and only because others took CPU time */
+    enum fault fault;   /* of validity_judge's own reasons */
+    /* Open loop: whatever is wrong can have made response times longer, never shorter: all that was
+     * due was sent and answered. What keeps to a limit in spite of it keeps to it. */
+    bool only_slower;
     struct trend drift; /* of the seconds' p50 (open loop) or rate (closed); not known of ramps */
     bool unstable;      /* open loop: more was offered than is taken, so that latency only grows */
     char note[REASON_BYTES]; /* a drift that does not make it invalid; may be empty */

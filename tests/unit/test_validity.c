@@ -302,6 +302,36 @@ static void a_late_generator(void **state) {
     free(recorder);
 }
 
+/* Whose it is, and whether response times can only have become longer by it. */
+static void expect_fault(struct fixture *fixture, enum fault fault, bool only_slower) {
+    const struct validity *validity = judge_it(fixture);
+    assert_int_equal(validity->valid, fault == FAULT_NONE);
+    assert_int_equal(validity->fault, fault);
+    assert_int_equal(validity->only_slower, only_slower);
+}
+
+static void whose_fault_it_is(void **state) {
+    struct fixture *fixture = *state;
+    struct load_result *result = fixture->result;
+    open_loop(fixture);
+    expect_fault(fixture, FAULT_NONE, true);
+    result->sent = 99500; /* a constant rate was missed */
+    expect_fault(fixture, FAULT_SERVER, false);
+    result->busy = 0.9; /* by whom is not known then, and a little of it changes no quantile */
+    expect_fault(fixture, FAULT_GENERATOR, true);
+    result->sent = 98000;
+    expect_fault(fixture, FAULT_GENERATOR, false);
+    result->starved_ns = NS_PER_S / 10; /* before both: somebody took the CPU time */
+    expect_fault(fixture, FAULT_MACHINE, false);
+    result->sent = 100000;
+    expect_fault(fixture, FAULT_MACHINE, true);
+    result->errors[LOAD_TIMEOUT] = 200;
+    expect_fault(fixture, FAULT_MACHINE, false);
+    result->starved_ns = 0;
+    result->busy = 0.5;
+    expect_fault(fixture, FAULT_SERVER, false);
+}
+
 static void reasons_do_not_overflow(void **state) {
     struct fixture *fixture = *state;
     expect_valid(fixture);
@@ -327,7 +357,7 @@ int main(void) {
         CASE(a_drift_is_noted),               CASE(growing_response_times_are_unstable),
         CASE(statuses_are_errors_of_answers),
         CASE(a_missed_constant_rate),         CASE(a_late_generator),
-        CASE(reasons_do_not_overflow),
+        CASE(whose_fault_it_is),              CASE(reasons_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
