@@ -12,6 +12,7 @@
 
 #include "harness/build_info.h"
 #include "harness/environment.h"
+#include "harness/generator.h"
 #include "harness/histogram.h"
 #include "harness/histogram_codec.h"
 #include "harness/interval.h"
@@ -245,10 +246,14 @@ static void stay_on_one_cpu(void) {
 static void print_memory(void) {
     printf("\nconfiguration: 1 to %llu ns, %d digits, %d counters\n",
            (unsigned long long)RECORDER_HIGHEST, RECORDER_DIGITS, RECORDER_COUNTERS);
-    printf("memory: recorder %.0f KiB, histogram %.0f KiB; a generator's thread %.0f KiB (%d "
-           "recorders of response times in turn, one of service times, one of lag)\n",
-           sizeof(struct recorder) / 1024.0, RECORDER_COUNTERS * sizeof(uint64_t) / 1024.0,
-           (sizeof(struct interval_ring) + 2 * sizeof(struct recorder)) / 1024.0, INTERVAL_SLOTS);
+    size_t thread_bytes = sizeof(struct interval_ring) + sizeof(struct thread);
+    printf(
+        "memory: recorder %.0f KiB, histogram %.0f KiB; a generator's thread %.0f KiB, which are "
+        "%zu recorders: %d of response times in turn, one each of service times, lag, "
+        "connecting and the %d classes of statuses\n",
+        sizeof(struct recorder) / 1024.0, RECORDER_COUNTERS * sizeof(uint64_t) / 1024.0,
+        (double)thread_bytes / 1024, thread_bytes / sizeof(struct recorder), INTERVAL_SLOTS,
+        LOAD_STATUS_CLASSES);
 }
 
 static void open_fixture(struct fixture *fixture) {
