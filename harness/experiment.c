@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "harness/load_knobs.h"
+#include "harness/turns.h"
 #include "loops/check.h"
 
 enum { FILE_BYTES_MOST = 256 * 1024, REPETITIONS = 12, HEADLINE_REPETITIONS = 7 };
@@ -22,6 +23,8 @@ const char *const measure_names[] = {
 /* Settings of an experiment that are read like knobs. */
 static const struct knob measure_setting = {
     .name = "measure", .type = KNOB_CHOICE, .choices = measure_names};
+static const struct knob turns_setting = {
+    .name = "turns", .type = KNOB_TIME, .least = TURNS_LENGTH_LEAST_NS, .most = 1e9};
 static const struct knob repetitions_setting = {
     .name = "repetitions", .type = KNOB_COUNT, .least = 1, .most = 256};
 static const struct knob headline_repetitions_setting = {
@@ -280,6 +283,15 @@ static int read_measure(struct reader *reader, const struct ini_entry *entry, vo
     return locate(reader, entry->line, failure);
 }
 
+static int read_turns(struct reader *reader, const struct ini_entry *entry, void *object) {
+    struct experiment *experiment = object;
+    double value = 0;
+    int failure = knob_parse(&turns_setting, entry->value, &value, reader->error);
+    experiment->turn_ns = (uint64_t)value;
+    experiment->turns_line = entry->line;
+    return locate(reader, entry->line, failure);
+}
+
 static int read_count(struct reader *reader, const struct ini_entry *entry,
                       const struct knob *setting, unsigned *count) {
     double value = 0;
@@ -322,6 +334,7 @@ static const struct key experiment_keys[] = {
     {"workload", true, read_workload},
     {"server", true, read_servers},
     {"measure", true, read_measure},
+    {"turns", false, read_turns},
     {"vary.", false, read_axis},
     {"set.", false, read_base},
     {"repetitions", false, read_repetitions},

@@ -8,6 +8,9 @@
  *   measure  = capacity                  ; a closed loop; the other two are an open
  *                                      ; loop at a fixed rate: `latency` asks how soon,
  *                                      ; `cost` at how much CPU time a request is answered
+ *   turns    = 20ms                      ; cost only: the servers of a cell live side by side and
+ *                                      ; are loaded in turns of that length (turns.h), so that
+ *                                      ; a machine whose speed changes changes it for all
  *   vary.size_bytes  = 1024, 10KiB       ; an axis: its values; the cells are all combinations
  *   vary.connections = 3, 100
  *   set.duration     = 2s                ; any knob, for all cells
@@ -107,6 +110,7 @@ struct experiment {
     const char *question;
     const struct workload *workload;
     enum measure measure;
+    uint64_t turn_ns; /* 0: one server at a time */
     struct knob_values base; /* initial values and set.* */
     struct axis axes[EXPERIMENT_AXES_MOST];
     size_t axis_count;
@@ -123,7 +127,7 @@ struct experiment {
     size_t excluded_count;
     const char *excluded_reason; /* null: nothing is excluded */
     bool overridden;
-    int measure_line, headline_line, excluded_line;
+    int measure_line, turns_line, headline_line, excluded_line;
     struct ini_text ini; /* owns all texts */
 };
 

@@ -405,9 +405,19 @@ static int check_claim(const struct check *check, const struct claim *claim) {
     return check_coverage(check, claim, NULL, 0);
 }
 
+/* A closed loop has no times at which nothing is due, and a wait for one's turn is no latency. */
+static int check_turns(const struct check *check) {
+    const struct experiment *experiment = check->experiment;
+    if (experiment->turn_ns > 0 && experiment->measure != MEASURE_COST)
+        return refuse(check, experiment->turns_line,
+                      "turns are for measure = cost only: a server's capacity and latency are "
+                      "measured while it is alone");
+    return 0;
+}
+
 static int check_all(const struct check *check) {
     const struct experiment *experiment = check->experiment;
-    int failure = 0;
+    int failure = check_turns(check);
     for (size_t i = 0; failure == 0 && i < check->cell_count; i++)
         failure = check_cell(check, &check->cells[i]);
     for (size_t i = 0; failure == 0 && i < experiment->contender_count; i++)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "harness/control.h"
@@ -91,8 +92,10 @@ static void edge_due(struct timer *timer) {
 /* What was due in the window by the schedule's own count: Poisson arrivals have their own luck. */
 static void count_due(struct thread *thread) {
     uint64_t end_ns = thread->end_ns == UINT64_MAX ? thread->closed_ns : thread->end_ns;
-    uint64_t due = schedule_count_between(&thread->schedule, thread->window_ns - thread->start_ns,
-                                          end_ns - thread->start_ns);
+    const struct turns *turns = &thread->crew->plan->turns;
+    uint64_t due = schedule_count_between(
+        &thread->schedule, turns_own_between_ns(turns, thread->start_ns, thread->window_ns),
+        turns_own_between_ns(turns, thread->start_ns, end_ns));
     thread->due_count = due > thread->sent_count ? due : thread->sent_count;
 }
 
@@ -175,11 +178,18 @@ static int set_up(struct thread *thread, struct error *error) {
     return 0;
 }
 
+uint64_t generator_time_ns(const struct thread *thread, uint64_t offset_ns) {
+    return turns_time_ns(&thread->crew->plan->turns, thread->own_start_ns + offset_ns);
+}
+
 static void plan_times(struct thread *thread) {
     struct crew *crew = thread->crew;
     thread->start_ns = crew->start_ns;
-    thread->window_ns = crew->start_ns + crew->warmup_ns;
-    thread->end_ns = thread->has_quota ? UINT64_MAX : thread->window_ns + crew->duration_ns;
+    thread->own_start_ns = turns_own_ns(&crew->plan->turns, crew->start_ns);
+    thread->window_ns = generator_time_ns(thread, crew->warmup_ns);
+    thread->end_ns = thread->has_quota
+                         ? UINT64_MAX
+                         : generator_time_ns(thread, crew->warmup_ns + crew->duration_ns);
 }
 
 static void start_asking(struct thread *thread) {
@@ -208,6 +218,16 @@ static void start_asking(struct thread *thread) {
         requests_send_due(thread, now_ns);
 }
 
+/* Adding up, freeing memory and ending a process take milliseconds, which are others' if their last
+ * turns are not over yet. */
+static void let_others_finish(const struct turns *turns) {
+    uint64_t round_ns = turns->count * turns->length_ns;
+    struct timespec round = {.tv_sec = (time_t)(round_ns / NS_PER_S),
+                             .tv_nsec = (long)(round_ns % NS_PER_S)};
+    if (round_ns > 0)
+        nanosleep(&round, NULL);
+}
+
 void *generator_thread(void *data) {
     struct thread *thread = data;
     struct crew *crew = thread->crew;
@@ -232,6 +252,7 @@ void *generator_thread(void *data) {
     if (!atomic_load(&crew->failed)) {
         start_asking(thread);
         loop_run(thread->loop);
+        let_others_finish(&crew->plan->turns);
         if (crew->open_loop && !thread->failure) {
             count_due(thread); /* a walk for Poisson: not while answers are on their way */
             requests_record_leftovers(thread);

@@ -64,11 +64,12 @@ struct thread {
     uint64_t start_ns, window_ns, end_ns; /* absolute: start, planned window's start and end */
     uint64_t opened_ns, closed_ns;        /* when the window really began and ended */
     struct schedule schedule;
-    uint64_t quota; /* requests left to measure (-n); 0 with no_quota */
+    uint64_t own_start_ns; /* start_ns in own time: the schedule counts from there */
+    uint64_t quota;        /* requests left to measure (-n); 0 with no_quota */
     bool has_quota;
     struct timer due, mark, edge, scan, interval_end, connection_due;
     uint64_t none_open_since_ns;
-    int connect_error; /* of the latest attempt that failed, negative; 0: none has */
+    int connect_error;        /* of the latest attempt that failed, negative; 0: none has */
     const char *connect_what; /* more about it, or null */
 
     struct recorder service, lag;  /* open loop */
@@ -115,6 +116,8 @@ void generator_fail(struct thread *thread,
 void generator_begin_drain(struct thread *thread); /* no effect outside the window */
 void generator_stop_early(struct thread *thread);
 void *generator_thread(void *thread);
+/* The absolute time of an offset from the start, which is in own time (turns.h). */
+uint64_t generator_time_ns(const struct thread *thread, uint64_t offset_ns);
 
 /* ---- generator_requests.c */
 extern const struct client_events generator_events;

@@ -90,7 +90,8 @@ static void add_outcomes(struct load_result *result, const struct thread *thread
 }
 
 static void add_thread(struct load_result *result, const struct thread *thread) {
-    uint64_t window_ns = thread->closed_ns - thread->opened_ns;
+    uint64_t window_ns =
+        turns_own_between_ns(&thread->crew->plan->turns, thread->opened_ns, thread->closed_ns);
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
     uint64_t spin_ns = thread->after.spin_ns - thread->before.spin_ns;
     if (spin_ns >
@@ -137,8 +138,10 @@ static void put_together(struct crew *crew) {
     judge_fairness(crew, result);
     /* What was due follows from the planned window, not from when its edges were noticed. */
     const struct thread *first = &crew->threads[0];
-    double planned_ns = first->end_ns != UINT64_MAX ? (double)(first->end_ns - first->window_ns)
-                                                    : (double)result->window_ns;
+    double planned_ns =
+        first->end_ns != UINT64_MAX
+            ? (double)turns_own_between_ns(&crew->plan->turns, first->window_ns, first->end_ns)
+            : (double)result->window_ns;
     if (crew->open_loop && planned_ns > 0) {
         result->offered_rate = (double)result->due / planned_ns * 1e9;
         result->achieved_rate = (double)result->sent / planned_ns * 1e9;

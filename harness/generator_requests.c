@@ -213,7 +213,7 @@ static void record_unsent(struct thread *thread, uint64_t due_ns, uint64_t now_n
 /* Sends what is due, as far as there are connections to take it; the rest waits for answers. */
 void requests_send_due(struct thread *thread, uint64_t now_ns) {
     for (;;) {
-        uint64_t due_ns = thread->start_ns + schedule_due_ns(&thread->schedule);
+        uint64_t due_ns = generator_time_ns(thread, schedule_due_ns(&thread->schedule));
         if (schedule_is_over(thread, due_ns)) {
             if (thread->phase == PHASE_DRAIN && thread->in_window_outstanding == 0)
                 loop_stop(thread->loop);
@@ -267,7 +267,7 @@ void requests_record_leftovers(struct thread *thread) {
         }
     }
     for (;; schedule_advance(&thread->schedule)) {
-        uint64_t due_ns = thread->start_ns + schedule_due_ns(&thread->schedule);
+        uint64_t due_ns = generator_time_ns(thread, schedule_due_ns(&thread->schedule));
         if (schedule_is_over(thread, due_ns))
             break;
         record_unsent(thread, due_ns, now_ns);

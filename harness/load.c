@@ -42,6 +42,7 @@ struct load {
     struct shared *shared;
     size_t shared_bytes;
     struct interval_reader intervals;
+    struct turns turns;
     void (*on_interval)(void *data, const struct latency_interval *interval);
     void *on_interval_data;
     pid_t pid;
@@ -112,6 +113,7 @@ static struct load *prepare(const struct load_plan *plan) {
     if (!load)
         return NULL;
     uint32_t threads = (uint32_t)knob_get(&plan->knobs, "threads");
+    load->turns = plan->turns;
     load->on_interval = plan->on_interval;
     load->on_interval_data = plan->on_interval_data;
     load->pid_fd = -1;
@@ -153,13 +155,15 @@ const struct histogram *load_latency(const struct load_result *result) {
     return result->open_loop ? &result->response : &result->service;
 }
 
-static void keep_interval(struct load_result *result, const struct latency_interval *interval) {
+static void keep_interval(struct load *load, const struct latency_interval *interval) {
+    struct load_result *result = &load->shared->result;
     const struct histogram *latency = &interval->latency;
     if (interval->late || result->interval_count == LOAD_INTERVALS_MOST)
         return;
     result->intervals[result->interval_count++] = (struct load_interval){
-        .at_ns = interval->ended_ns - result->window_opened_ns,
-        .length_ns = interval->ended_ns - interval->began_ns,
+        .at_ns = turns_own_between_ns(&load->turns, result->window_opened_ns, interval->ended_ns),
+        .length_ns =
+            turns_own_between_ns(&load->turns, interval->began_ns, interval->ended_ns),
         .requests = interval->requests,
         .errors = interval->errors,
         .p50_ns = histogram_quantile_valid(latency, 0.5) ? histogram_quantile(latency, 0.5) : 0,
@@ -173,7 +177,7 @@ static void fetch_intervals(struct load *load) {
     const struct latency_interval *interval;
     while ((interval = interval_read(&load->intervals, result->window_opened_ns))) {
         CHECK(histogram_merge(latency, &interval->latency) == 0);
-        keep_interval(result, interval);
+        keep_interval(load, interval);
         if (load->on_interval && (!interval->late || interval->latency.total > 0))
             load->on_interval(load->on_interval_data, interval);
     }

@@ -13,6 +13,7 @@
 
 #include "harness/interval.h"
 #include "harness/schedule.h"
+#include "harness/turns.h"
 #include "harness/usage.h"
 #include "loops/endpoint.h"
 #include "loops/error.h"
@@ -29,11 +30,12 @@ struct load_plan {
     const struct tls_client_options *tls;  /* as in client_setup */
     const struct endpoint *sources;        /* connect from these in turn; null: see load_knobs */
     uint32_t source_count;
-    bool verify;       /* check every byte of every answer */
-    bool no_spin;      /* open loop: sleep until a request is due instead of polling */
-    uint64_t requests; /* measure this many instead of `duration`; 0: by time */
-    uint64_t seed;     /* of Poisson arrivals */
-    cpu_set_t cpus;    /* where the generator may run; empty: anywhere */
+    bool verify;        /* check every byte of every answer */
+    bool no_spin;       /* open loop: sleep until a request is due instead of polling */
+    uint64_t requests;  /* measure this many instead of `duration`; 0: by time */
+    uint64_t seed;      /* of Poisson arrivals */
+    struct turns turns; /* open loop: with other loads; its times below are then of its own turns */
+    cpu_set_t cpus;     /* where the generator may run; empty: anywhere */
     cpu_set_t
         watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
     pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
@@ -116,7 +118,7 @@ struct load_result {
     struct error failure;
     bool interrupted; /* ended early by load_stop */
     bool open_loop;
-    uint64_t window_ns;  /* measured, mean over threads */
+    uint64_t window_ns;  /* measured, mean over threads; of turns, the own ones */
     double offered_rate; /* open loop: due in the window by the schedule's own count ÷ window */
     double achieved_rate;
     uint64_t due, sent; /* open loop: requests of the window, and how many of them left within it */

@@ -187,10 +187,9 @@ static json_t *server(const struct load_result *result, const struct validity *v
     json_object_set_new(object, "cpu_us_per_request", number_or_null(cpu_us >= 0, cpu_us));
     /* Good as a share, so it is applied to the exact sum. */
     double split = (double)(used.user_ns + used.system_ns);
-    json_object_set_new(
-        object, "user_us_per_request",
-        number_or_null(known && cpu_us >= 0 && split >= SPLIT_LEAST_NS,
-                       cpu_us * (double)used.user_ns / split));
+    json_object_set_new(object, "user_us_per_request",
+                        number_or_null(known && cpu_us >= 0 && split >= SPLIT_LEAST_NS,
+                                       cpu_us * (double)used.user_ns / split));
     json_object_set_new(object, "busy",
                         number_or_null(validity->server_busy >= 0, validity->server_busy));
     json_object_set_new(
@@ -211,6 +210,13 @@ static json_t *reasons(const struct validity *validity) {
     return list;
 }
 
+static json_t *turns(const struct turns *turns) {
+    if (turns->count == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "length_ns", count(turns->length_ns), "number",
+                     count(turns->number), "count", count(turns->count));
+}
+
 json_t *record_load(const struct load_plan *plan, const struct load_result *result,
                     const struct validity *validity) {
     bool open = result->open_loop, closed = result->finished && !open;
@@ -227,6 +233,7 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "interrupted", json_boolean(result->interrupted));
     json_object_set_new(object, "bound", *bound ? json_string(bound) : json_null());
     json_object_set_new(object, "window_ns", count(result->window_ns));
+    json_object_set_new(object, "turns", turns(&plan->turns));
     json_object_set_new(object, "offered_rate", number_or_null(open, result->offered_rate));
     json_object_set_new(object, "achieved_rate",
                         number_or_null(result->finished, result->achieved_rate));

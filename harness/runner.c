@@ -9,66 +9,21 @@
 #include <time.h>
 
 #include "harness/build_info.h"
-#include "harness/cell_floor.h"
+#include "harness/campaign.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
-#include "harness/latency_log.h"
 #include "harness/limits.h"
-#include "harness/load.h"
-#include "harness/load_knobs.h"
 #include "harness/percentile_table.h"
-#include "harness/progress.h"
-#include "harness/random.h"
 #include "harness/record.h"
 #include "harness/record_experiment.h"
-#include "harness/server.h"
-#include "harness/source.h"
-#include "harness/units.h"
-#include "harness/validity.h"
 
 const char *const scope_names[] = {
     [SCOPE_FULL] = "full", [SCOPE_HEADLINE] = "headline", [SCOPE_SMOKE] = "smoke"};
 
-enum { FAILURES_MOST = 2, RETRY_SHARE = 8, PATH_BYTES = 1024, TAG_BYTES = 128 };
+enum { RETRY_SHARE = 8, PATH_BYTES = CAMPAIGN_PATH_BYTES };
 #define SMOKE_WARMUP_NS (100.0 * NS_PER_MS)
 #define SMOKE_DURATION_NS (300.0 * NS_PER_MS)
 #define OVERHEAD_NS (150.0 * NS_PER_MS) /* starting and stopping a server, until it is measured */
-
-/* What a contender has come to in one cell. */
-struct row {
-    struct histogram latency; /* of its valid repetitions; closed until there is one */
-    unsigned failures;        /* in a row; after FAILURES_MOST it is not tried again */
-    bool skipped;
-};
-
-struct run {
-    const struct run_plan *plan;
-    struct run_outcome *outcome;
-    struct progress progress;
-    struct random order;
-    json_t *record, *repetitions, *latency, *logs;
-    struct latency_log log; /* all logs of the run begin with it */
-    int log_failure;        /* a log could not be written: the run ends */
-    struct error log_error;
-    uint64_t started_ns;
-    unsigned done, planned;
-    unsigned retries; /* left, of repetitions that the machine spoilt */
-};
-
-/* One experiment under way. */
-struct campaign {
-    struct run *run;
-    const struct experiment *experiment;
-    json_t *skipped;
-    struct cell *cells; /* those in scope */
-    size_t cell_count;
-    struct row *rows;          /* cell by cell, contender by contender */
-    struct cell_floor *floors; /* cell by cell */
-};
-
-static struct row *row_of(const struct campaign *campaign, size_t cell, size_t contender) {
-    return &campaign->rows[cell * campaign->experiment->contender_count + contender];
-}
 
 static bool headline(const struct run_plan *plan) {
     return plan->scope != SCOPE_FULL;
@@ -147,6 +102,32 @@ double runner_duration_ns(const struct run_plan *plan) {
     return duration_ns;
 }
 
+struct row *campaign_row(const struct campaign *campaign, size_t cell, size_t contender) {
+    return &campaign->rows[cell * campaign->experiment->contender_count + contender];
+}
+
+void campaign_knobs(const struct campaign *campaign, size_t cell, size_t contender,
+                    struct knob_values *knobs) {
+    knobs_of(campaign->run->plan, campaign->experiment, &campaign->cells[cell],
+             &campaign->experiment->contenders[contender], knobs);
+}
+
+unsigned campaign_repetitions(const struct campaign *campaign) {
+    return repetitions_of(campaign->run->plan, campaign->experiment);
+}
+
+/* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
+void campaign_latency_file(const struct campaign *campaign, const char *folder, size_t cell,
+                           size_t contender, const char *ending,
+                           char name[CAMPAIGN_PATH_BYTES / 2]) {
+    const struct experiment *experiment = campaign->experiment;
+    snprintf(name, CAMPAIGN_PATH_BYTES / 2, "%s/%s.%.200s.%s.%s", folder, experiment->name,
+             campaign->cells[cell].label, experiment->contenders[contender].name, ending);
+    for (char *at = name; *at; at++)
+        if (*at == ' ')
+            *at = '_';
+}
+
 /* ---- the record ------------------------------------------------------------------------------ */
 
 static void set_utc_now(json_t *record, const char *key) {
@@ -199,264 +180,13 @@ static int save_record(const struct run *run, struct error *error) {
     return file_write_whole(path, dump_record, run->record, error);
 }
 
-static void skip(struct campaign *campaign, const char *server, const char *cell,
-                 const char *reason) {
+void campaign_skip(struct campaign *campaign, const char *server, const char *cell,
+                   const char *reason) {
     json_array_append_new(campaign->skipped, json_pack("{s:s, s:s?, s:s}", "server_name", server,
                                                        "cell", cell, "reason", reason));
     campaign->run->outcome->skipped++;
     progress_note(&campaign->run->progress, "%s %s: %s skipped: %s", campaign->experiment->name,
                   cell ? cell : "", server, reason);
-}
-
-/* ---- one repetition -------------------------------------------------------------------------- */
-
-struct trial {
-    struct campaign *campaign;
-    size_t cell, contender;
-    unsigned block, position;
-    bool again; /* the second try of a repetition that the machine spoilt */
-    struct knob_values knobs;
-    struct load_plan load_plan;
-    struct server_process server;
-    struct validity validity;
-    struct latency_log log; /* of this repetition, into lines */
-    char tag[TAG_BYTES];
-    char *lines;
-    size_t lines_size;
-};
-
-static const struct contender *contender_of(const struct trial *trial) {
-    return &trial->campaign->experiment->contenders[trial->contender];
-}
-
-static int start_server(struct trial *trial, struct error *error) {
-    const struct contender *contender = contender_of(trial);
-    struct server_plan plan = {
-        .loop = contender->loop,
-        .command = contender->command,
-        .directory = source_directory(),
-        .workload = trial->campaign->experiment->workload,
-        .knobs = &trial->knobs,
-        .cpus = trial->campaign->run->plan->cpus.server,
-        .unix_socket = knob_get(&trial->knobs, "transport") == TRANSPORT_UNIX,
-    };
-    return server_start(&plan, &trial->server, error);
-}
-
-static void plan_load(struct trial *trial) {
-    const struct run_plan *plan = trial->campaign->run->plan;
-    trial->load_plan = (struct load_plan){
-        .workload = trial->campaign->experiment->workload,
-        .knobs = trial->knobs,
-        .target = trial->server.address,
-        .verify = plan->scope == SCOPE_SMOKE,
-        .no_spin = plan->cpus.shared, /* spinning would take the server's CPU */
-        .seed = plan->seed + trial->block,
-        .cpus = plan->cpus.generator,
-        .server_pid = trial->server.pid,
-        .control_fd = trial->server.control_fd,
-    };
-    CPU_OR(&trial->load_plan.watched_cpus, &plan->cpus.server, &plan->cpus.generator);
-}
-
-/* "size_bytes=1024 connections=3" -> "size_bytes=1024_connections=3": file names without spaces. */
-static void latency_file(const struct campaign *campaign, const char *folder, size_t cell,
-                         size_t contender, const char *ending, char name[PATH_BYTES / 2]) {
-    const struct experiment *experiment = campaign->experiment;
-    snprintf(name, PATH_BYTES / 2, "%s/%s.%.200s.%s.%s", folder, experiment->name,
-             campaign->cells[cell].label, experiment->contenders[contender].name, ending);
-    for (char *at = name; *at; at++)
-        if (*at == ' ')
-            *at = '_';
-}
-
-/* Into memory until it is known whether the repetition is valid. */
-static void open_log(struct trial *trial) {
-    trial->log = trial->campaign->run->log;
-    snprintf(trial->tag, sizeof trial->tag, "%s/%u%s", contender_of(trial)->name, trial->block + 1,
-             trial->again ? "-again" : "");
-    trial->log.tag = trial->tag;
-    trial->log.stream = open_memstream(&trial->lines, &trial->lines_size);
-    CHECK(trial->log.stream);
-    trial->load_plan.on_interval = latency_log_interval;
-    trial->load_plan.on_interval_data = &trial->log;
-}
-
-static void list_log(const struct trial *trial, const char *name) {
-    const struct campaign *campaign = trial->campaign;
-    json_t *logs = campaign->run->logs, *log;
-    size_t i;
-    json_array_foreach(logs, i, log) {
-        if (strcmp(json_string_value(json_object_get(log, "file")), name) == 0)
-            return;
-    }
-    json_array_append_new(
-        logs, json_pack("{s:s, s:s, s:s, s:b, s:s}", "experiment", campaign->experiment->name,
-                        "cell", campaign->cells[trial->cell].label, "server_name",
-                        contender_of(trial)->name, "valid", trial->validity.valid, "file", name));
-}
-
-/* One file for the valid repetitions of a row, one for the others. */
-static int keep_log(struct trial *trial, struct error *error) {
-    const struct campaign *campaign = trial->campaign;
-    char name[PATH_BYTES / 2], path[PATH_BYTES];
-    fflush(trial->log.stream);
-    if (trial->lines_size == 0)
-        return 0;
-    latency_file(campaign, trial->validity.valid ? "latency" : "latency/invalid", trial->cell,
-                 trial->contender, "hlog", name);
-    snprintf(path, sizeof path, "%s/%s", campaign->run->plan->directory, name);
-    int failure = latency_log_append(&campaign->run->log, path, trial->lines, error);
-    if (!failure)
-        list_log(trial, name);
-    return failure;
-}
-
-static void close_log(struct trial *trial) {
-    if (trial->log.stream)
-        fclose(trial->log.stream);
-    free(trial->lines);
-    trial->log.stream = NULL;
-    trial->lines = NULL;
-}
-
-static void show_status(const struct trial *trial) {
-    struct run *run = trial->campaign->run;
-    char left[UNITS_TEXT_BYTES] = "?";
-    double passed_ns = (double)(clock_now_ns() - run->started_ns);
-    if (run->done > 0)
-        units_duration(passed_ns / run->done * (run->planned - run->done), left);
-    else
-        units_duration(runner_duration_ns(run->plan), left);
-    progress_status(&run->progress, "[%u/%u] %s %s, %s, block %u: about %s left", run->done + 1,
-                    run->planned, trial->campaign->experiment->name,
-                    trial->campaign->cells[trial->cell].label, contender_of(trial)->name,
-                    trial->block + 1, left);
-}
-
-/* In a log every repetition is a line, so that a CI job can be followed. */
-static void log_result(const struct trial *trial, const struct load_result *result) {
-    const struct run *run = trial->campaign->run;
-    char rate[UNITS_TEXT_BYTES], p99[UNITS_TEXT_BYTES];
-    const struct histogram *latency = load_latency(result);
-    if (run->progress.terminal && trial->validity.valid)
-        return;
-    progress_note((struct progress *)&run->progress, "[%u/%u] %s %s %s: %s, p99 %s%s%s", run->done,
-                  run->planned, trial->campaign->experiment->name,
-                  trial->campaign->cells[trial->cell].label, contender_of(trial)->name,
-                  units_rate(result->achieved_rate, rate),
-                  units_time(histogram_quantile_valid(latency, 0.99)
-                                 ? (double)histogram_quantile(latency, 0.99)
-                                 : NAN,
-                             p99),
-                  trial->validity.valid ? "" : "; not valid: ",
-                  trial->validity.valid ? "" : trial->validity.reasons[0]);
-}
-
-static void record_trial(const struct trial *trial, const struct load_result *result) {
-    const struct campaign *campaign = trial->campaign;
-    const struct experiment *experiment = campaign->experiment;
-    const struct contender *contender = contender_of(trial);
-    json_t *record = record_load(&trial->load_plan, result, &trial->validity);
-    json_object_set_new(record, "experiment", json_string(experiment->name));
-    json_object_set_new(record, "cell", json_string(campaign->cells[trial->cell].label));
-    json_object_set_new(record, "block", json_integer(trial->block));
-    json_object_set_new(record, "position", json_integer(trial->position));
-    json_object_set_new(record, "server_name", json_string(contender->name));
-    json_object_set_new(record, "loop",
-                        contender->loop ? json_string(contender->loop) : json_null());
-    json_object_set_new(record, "measure", json_string(measure_names[experiment->measure]));
-    json_array_append_new(campaign->run->repetitions, record);
-}
-
-static void keep_latency(struct row *row, const struct load_result *result) {
-    if (!row->latency.counts)
-        CHECK(histogram_open(&row->latency, &histogram_standard) == 0);
-    CHECK(histogram_merge(&row->latency, load_latency(result)) == 0);
-}
-
-static void wait_for_load(struct trial *trial, struct load *load) {
-    while (!load_wait(load, 200)) {
-        show_status(trial);
-        if (interrupted)
-            return;
-    }
-}
-
-/* A load that could not even begin, as a result: not finished, and why. */
-static void record_failure(struct trial *trial, const struct error *why) {
-    struct load_result *nothing = calloc(1, sizeof *nothing);
-    CHECK(nothing);
-    nothing->failure = *why;
-    plan_load(trial);
-    validity_judge(nothing, &trial->load_plan, 0, false, &trial->validity);
-    record_trial(trial, nothing);
-    log_result(trial, nothing);
-    free(nothing);
-}
-
-static void take_result(struct trial *trial, const struct load_result *result) {
-    struct campaign *campaign = trial->campaign;
-    struct row *row = row_of(campaign, trial->cell, trial->contender);
-    const struct run_plan *plan = campaign->run->plan;
-    struct error ended = {.text = ""};
-    bool alive = server_alive(&trial->server, &ended);
-    /* Our servers have one thread, whatever they are given. */
-    int server_cpus = contender_of(trial)->loop ? 1 : CPU_COUNT(&plan->cpus.server);
-    validity_judge(result, &trial->load_plan, server_cpus, plan->cpus.shared, &trial->validity);
-    if (!alive)
-        validity_refuse(&trial->validity, "%s", ended.text);
-    bool failed = !result->finished || !alive;
-    row->failures = failed ? row->failures + 1 : 0;
-    campaign->run->outcome->failed += failed;
-    campaign->run->outcome->valid += trial->validity.valid;
-    campaign->run->outcome->wrong +=
-        result->errors[LOAD_WRONG_ANSWER] + result->errors[LOAD_PARSE] > 0;
-    record_trial(trial, result);
-    if (trial->validity.valid)
-        keep_latency(row, result);
-    log_result(trial, result);
-}
-
-static void run_trial(struct trial *trial) {
-    struct campaign *campaign = trial->campaign;
-    struct run *run = campaign->run;
-    struct row *row = row_of(campaign, trial->cell, trial->contender);
-    struct load *load;
-    struct error error;
-    knobs_of(run->plan, campaign->experiment, &campaign->cells[trial->cell], contender_of(trial),
-             &trial->knobs);
-    show_status(trial);
-    int failure = start_server(trial, &error);
-    if (!failure) {
-        plan_load(trial);
-        open_log(trial);
-        failure = load_start(&trial->load_plan, &load, &error);
-    }
-    if (!failure) {
-        wait_for_load(trial, load);
-        run->done++;
-        if (!interrupted)
-            take_result(trial, load_result(load));
-        load_free(load);
-        if (!interrupted)
-            run->log_failure = keep_log(trial, &run->log_error);
-    } else if (!interrupted) { /* ^C may be why it did not start */
-        run->done++;
-        row->failures++;
-        run->outcome->failed++;
-        record_failure(trial, &error);
-    }
-    if (!interrupted)
-        run->outcome->repetitions++;
-    server_stop(&trial->server);
-    close_log(trial);
-    if (row->failures >= FAILURES_MOST && !row->skipped) {
-        row->skipped = true;
-        run->planned -= repetitions_of(run->plan, campaign->experiment) - trial->block - 1;
-        skip(campaign, contender_of(trial)->name, campaign->cells[trial->cell].label,
-             trial->validity.reasons[0]);
-    }
 }
 
 /* ---- an experiment --------------------------------------------------------------------------- */
@@ -493,32 +223,38 @@ static void skip_what_cannot_run(struct campaign *campaign) {
         struct error reason;
         bool runs = can_run(contender, &reason);
         if (!runs)
-            skip(campaign, contender->name, NULL, reason.text);
+            campaign_skip(campaign, contender->name, NULL, reason.text);
         for (size_t i = 0; i < campaign->cell_count; i++) {
             const char *excluded = experiment_excluded(experiment, &campaign->cells[i], contender);
             if (!excluded && !enough_descriptors(campaign, &campaign->cells[i], contender, &reason))
                 excluded = reason.text;
-            row_of(campaign, i, k)->skipped = !runs || excluded;
-            if (row_of(campaign, i, k)->skipped &&
+            campaign_row(campaign, i, k)->skipped = !runs || excluded;
+            if (campaign_row(campaign, i, k)->skipped &&
                 !experiment_excluded(experiment, &campaign->cells[i], contender))
                 campaign->run->planned -= repetitions_of(campaign->run->plan, experiment);
             if (runs && excluded)
-                skip(campaign, contender->name, campaign->cells[i].label, excluded);
+                campaign_skip(campaign, contender->name, campaign->cells[i].label, excluded);
         }
     }
 }
 
 /* Once more at once, if it was the machine that spoilt it: a taken CPU says nothing about the
  * server. The spoilt one stays in the record. */
-static void run_with_retry(struct trial *trial) {
-    struct run *run = trial->campaign->run;
-    run_trial(trial);
-    if (!trial->validity.machine_only || run->retries == 0 || interrupted || run->log_failure)
+static void run_with_retry(struct trial *trials, size_t count) {
+    struct run *run = trials[0].campaign->run;
+    if (!trials_run(trials, count))
         return;
     run->retries--;
-    run->planned++;
-    trial->again = true;
-    run_trial(trial);
+    run->planned += (unsigned)count;
+    for (size_t i = 0; i < count; i++)
+        trials[i] = (struct trial){.campaign = trials[i].campaign,
+                                   .cell = trials[i].cell,
+                                   .contender = trials[i].contender,
+                                   .block = trials[i].block,
+                                   .position = trials[i].position,
+                                   .turns = trials[i].turns,
+                                   .again = true};
+    trials_run(trials, count);
 }
 
 static void measure_floor(struct campaign *campaign, size_t cell) {
@@ -528,33 +264,56 @@ static void measure_floor(struct campaign *campaign, size_t cell) {
                     label);
     int failure = cell_floor_measure(&campaign->floors[cell], &reason);
     if (failure && !interrupted)
-        skip(campaign, "kernel floor", label, reason.text);
+        campaign_skip(campaign, "kernel floor", label, reason.text);
 }
 
-/* Every server of a cell once and its floor, in random order. */
-static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
-    enum { FLOOR = EXPERIMENT_CONTENDERS_MOST };
-    struct run *run = campaign->run;
-    uint32_t order[EXPERIMENT_CONTENDERS_MOST + 1], count = 0, position = 0;
-    size_t first = json_array_size(run->repetitions);
+static void plan_trials(struct campaign *campaign, size_t cell, unsigned block,
+                        struct trial *trials, uint32_t count, bool in_turns) {
+    uint32_t order[EXPERIMENT_CONTENDERS_MOST], next = 0;
     for (uint32_t i = 0; i < campaign->experiment->contender_count; i++)
-        if (!row_of(campaign, cell, i)->skipped)
-            order[count++] = i;
-    if (count > 0 && campaign->floors[cell].known)
-        order[count++] = FLOOR;
-    random_shuffle(&run->order, order, count);
-    for (uint32_t i = 0; i < count && !interrupted && !run->log_failure; i++) {
-        if (order[i] == FLOOR) {
-            measure_floor(campaign, cell);
-            continue;
-        }
-        struct trial trial = {.campaign = campaign,
-                              .cell = cell,
-                              .contender = order[i],
-                              .block = block,
-                              .position = position++};
-        run_with_retry(&trial);
+        if (!campaign_row(campaign, cell, i)->skipped)
+            order[next++] = i;
+    random_shuffle(&campaign->run->order, order, count);
+    for (uint32_t i = 0; i < count; i++) {
+        trials[i] = (struct trial){.campaign = campaign,
+                                   .cell = cell,
+                                   .contender = order[i],
+                                   .block = block,
+                                   .position = i};
+        if (in_turns)
+            trials[i].turns = (struct turns){
+                .number = i, .count = count, .length_ns = campaign->experiment->turn_ns};
     }
+}
+
+static uint32_t count_running(const struct campaign *campaign, size_t cell) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < campaign->experiment->contender_count; i++)
+        count += !campaign_row(campaign, cell, i)->skipped;
+    return count;
+}
+
+/* Every server of a cell once and its floor, in random order; the servers one by one, or all
+ * together in turns. */
+static void run_cell(struct campaign *campaign, size_t cell, unsigned block) {
+    struct run *run = campaign->run;
+    uint32_t count = count_running(campaign, cell);
+    if (count == 0)
+        return;
+    bool in_turns = campaign->experiment->turn_ns > 0 && count > 1;
+    uint32_t together = in_turns ? count : 1;
+    size_t first = json_array_size(run->repetitions);
+    struct trial *trials = calloc(count, sizeof *trials);
+    CHECK(trials);
+    plan_trials(campaign, cell, block, trials, count, in_turns);
+    uint32_t floor_at = together * (uint32_t)random_below(&run->order, count / together + 1);
+    for (uint32_t i = 0; i <= count && !interrupted && !run->log_failure; i += together) {
+        if (i == floor_at && campaign->floors[cell].known)
+            measure_floor(campaign, cell);
+        if (i < count && !interrupted)
+            run_with_retry(&trials[i], together);
+    }
+    free(trials);
     cell_floor_record(&campaign->floors[cell], run->repetitions, first);
 }
 
@@ -585,10 +344,10 @@ static int save_latencies(const struct campaign *campaign, struct error *error) 
     for (size_t i = 0; i < campaign->cell_count; i++)
         for (size_t k = 0; k < campaign->experiment->contender_count; k++) {
             char name[PATH_BYTES / 2], path[PATH_BYTES];
-            struct row *row = row_of(campaign, i, k);
+            struct row *row = campaign_row(campaign, i, k);
             if (!row->latency.counts)
                 continue;
-            latency_file(campaign, "latency", i, k, "hgrm", name);
+            campaign_latency_file(campaign, "latency", i, k, "hgrm", name);
             snprintf(path, sizeof path, "%s/%s", run->plan->directory, name);
             int failure = file_write_whole(path, write_hgrm, &row->latency, error);
             if (failure)

@@ -196,7 +196,8 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     }
     if (result->before.cpu_known && result->after.cpu_known && result->window_ns > 0)
         validity->server_busy = (double)(result->after.cpu_ns - result->before.cpu_ns) /
-                                (double)(result->after.at_ns - result->before.at_ns) /
+                                (double)turns_own_between_ns(&plan->turns, result->before.at_ns,
+                                                             result->after.at_ns) /
                                 (server_cpus > 0 ? server_cpus : 1);
     bool one_thread = server_cpus > 0 ||
                       (result->after.usage.processes <= 1 && validity->server_busy <= ONE_CPU_MOST);

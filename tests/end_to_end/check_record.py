@@ -40,6 +40,7 @@ def has(where, record, keys):
 
 LOAD = {
     "schema": int, "valid": bool, "invalid": list, "bound": (str, NULL), "window_ns": int,
+    "turns": (dict, NULL),
     "offered_rate": (NUMBER, NULL), "achieved_rate": (NUMBER, NULL), "requests": int,
     "errors": dict, "response_ns": (dict, NULL), "service_ns": (dict, NULL),
     "lag_ns": (dict, NULL), "intervals": list, "client": dict, "causes": list,
@@ -183,8 +184,8 @@ def check_repetition(where, r, experiments):
     check_knobs(where, r["knobs"])
     need(r["experiment"] in experiments, f"{where}: unknown experiment {r['experiment']}")
     need(r["server_name"] in experiments[r["experiment"]], f"{where}: unknown server")
-    need((r["measure"], r["arrivals"]) in (("capacity", "closed"), ("latency", "constant"),
-                                           ("latency", "poisson")),
+    open_loop = r["measure"] in ("latency", "cost")
+    need(r["arrivals"] in (("constant", "poisson") if open_loop else ("closed",)),
          f"{where}: {r['measure']} with {r['arrivals']}")
 
 

@@ -225,6 +225,17 @@ record two_record run two/run.json 'len(r["experiments"]) == 2 and len(reps) == 
 [ -s two/tiny.csv ] && [ -s two/open.csv ]
 result two_csv $? "an experiment has no CSV file"
 
+# In turns: side by side, each measured for as long as it was asked for, and for no more requests.
+sed -e 's/= capacity/= cost\nturns = 10ms/; /vary/d; /headline/d' \
+    -e 's/^set.connections.*/set.connections = 4\nset.rate = 1000/' tiny.ini >turns.ini
+measure turns turns.ini --no-plots --repetitions 3 --out turns
+record turns_record run turns/run.json 'len(reps) >= 6' \
+    'all(x["turns"]["count"] == 2 and x["turns"]["length_ns"] == 10**7 for x in reps)' \
+    'all({x["turns"]["number"] for x in reps if x["block"] == b} == {0, 1} for b in range(3))' \
+    'all(x["requests"] + x["unsent"] + sum(x["errors"].values()) == 100 for x in reps)' \
+    'all(x["offered_rate"] == 1000 for x in reps)'
+record alone_record run two/run.json 'all(x["turns"] is None for x in reps)'
+
 # ---- where experiments come from -----------------------------------------------------------------
 
 mkdir -p source/harness/experiments

@@ -134,6 +134,15 @@ static void a_server_on_two_cpus_is_half_busy(void **state) {
     assert_int_equal(fixture->validity.bound, BOUND_LATENCY);
 }
 
+/* In turns of 20 ms, 19 of them usable, the server's CPU time is over what was its own. */
+static void a_server_is_busy_in_its_turns(void **state) {
+    struct fixture *fixture = *state;
+    fixture->plan.turns = (struct turns){.number = 0, .count = 2, .length_ns = 20 * NS_PER_MS};
+    fixture->result->after.cpu_ns = 19 * 25 * NS_PER_MS / 2;
+    validity_judge(fixture->result, &fixture->plan, 1, false, &fixture->validity);
+    assert_true(fixture->validity.server_busy > 0.499 && fixture->validity.server_busy < 0.501);
+}
+
 /* A helper that spins, or four workers at a quarter each: nobody knows which one would be full. */
 static void several_threads_have_no_bound(void **state) {
     struct fixture *fixture = *state;
@@ -229,9 +238,8 @@ static void set_seconds(struct fixture *fixture, double first, double step) {
     result->interval_count = 11;
     for (uint32_t i = 0; i < 11; i++) {
         uint64_t value = (uint64_t)(first + step * i);
-        result->intervals[i] = (struct load_interval){.length_ns = NS_PER_S,
-                                                      .requests = value,
-                                                      .p50_ns = value * NS_PER_US};
+        result->intervals[i] = (struct load_interval){
+            .length_ns = NS_PER_S, .requests = value, .p50_ns = value * NS_PER_US};
     }
     result->intervals[10].length_ns = 100 * NS_PER_MS;
     result->intervals[10].p50_ns = NS_PER_S;
@@ -345,19 +353,29 @@ static void reasons_do_not_overflow(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(a_good_result_is_valid),         CASE(an_unfinished_load_says_why),
-        CASE(nothing_answered_is_not_valid),  CASE(errors_beyond_one_in_a_thousand),
-        CASE(one_wrong_answer_is_too_many),   CASE(whose_limit_the_throughput_is),
-        CASE(an_unknown_server_has_no_bound), CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(a_good_result_is_valid),
+        CASE(an_unfinished_load_says_why),
+        CASE(nothing_answered_is_not_valid),
+        CASE(errors_beyond_one_in_a_thousand),
+        CASE(one_wrong_answer_is_too_many),
+        CASE(whose_limit_the_throughput_is),
+        CASE(an_unknown_server_has_no_bound),
+        CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(a_server_is_busy_in_its_turns),
         CASE(several_threads_have_no_bound),
         CASE(a_starved_generator_is_saturated),
         CASE(a_request_that_waits_at_the_end),
-        CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
-        CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),
-        CASE(a_drift_is_noted),               CASE(growing_response_times_are_unstable),
+        CASE(steal_beyond_two_percent),
+        CASE(waiting_for_a_cpu),
+        CASE(an_open_loop_has_no_bound),
+        CASE(a_busy_generator_in_open_loop),
+        CASE(a_drift_is_noted),
+        CASE(growing_response_times_are_unstable),
         CASE(statuses_are_errors_of_answers),
-        CASE(a_missed_constant_rate),         CASE(a_late_generator),
-        CASE(whose_fault_it_is),              CASE(reasons_do_not_overflow),
+        CASE(a_missed_constant_rate),
+        CASE(a_late_generator),
+        CASE(whose_fault_it_is),
+        CASE(reasons_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
