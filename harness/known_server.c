@@ -2,6 +2,7 @@
 #include "harness/known_server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,7 +26,6 @@ enum {
     SLEEP_MOST_MS = 20,       /* so long it may take to notice that all is over */
     END_TIMEOUT_MS = 3000,    /* beyond a stall under way */
     SEND_AVERAGE_WEIGHT = 16, /* how slowly the estimate of a send's time follows */
-    SPIN_NS = 150000,         /* before an answer is due */
     SEND_MOST_NS = 50000,     /* one that took longer was interrupted */
 };
 
@@ -34,6 +34,8 @@ struct known_shared {
     struct error failure;
     uint64_t stalled_from_ns, stalled_to_ns;
     uint64_t count;
+    uint64_t pause_count;
+    struct known_pause pauses[KNOWN_PAUSES_MOST];
     struct known_times times[KNOWN_TIMES_MOST];
 };
 
@@ -57,12 +59,51 @@ struct serving {
     struct known_shared *shared;
     struct random random;
     int epoll_fd, listener;
-    uint64_t first_ns; /* when the first request came; 0: none has */
-    uint64_t taken;    /* requests so far */
-    uint64_t send_ns;  /* what sending takes, about */
+    uint64_t first_ns;  /* when the first request came; 0: none has */
+    uint64_t taken;     /* requests so far */
+    uint64_t send_ns;   /* what sending takes, about */
+    uint64_t looked_ns; /* at the clock, last; with spin */
+    uint64_t waited_ns; /* for the CPU, so far */
+    int schedstat_fd;
     struct pending_queue delays[DELAYS];
     uint8_t message[MESSAGE_BYTES];
 };
+
+/* ---- standing still -------------------------------------------------------------------------- */
+
+/* Time it was runnable and another one had the CPU: the second number of schedstat, proc(5). */
+static uint64_t waited_ns(const struct serving *serving) {
+    char text[128];
+    unsigned long long ran_ns, waited_ns;
+    ssize_t n = pread(serving->schedstat_fd, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    return sscanf(text, "%llu %llu", &ran_ns, &waited_ns) == 2 ? waited_ns : 0;
+}
+
+/* Returns its end: asking how it came about is a part of it. */
+static uint64_t keep_pause(struct serving *serving) {
+    struct known_shared *shared = serving->shared;
+    uint64_t so_far_ns = waited_ns(serving), now_ns = clock_now_ns();
+    if (shared->pause_count < KNOWN_PAUSES_MOST)
+        shared->pauses[shared->pause_count++] =
+            (struct known_pause){.from_ns = serving->looked_ns,
+                                 .to_ns = now_ns,
+                                 .waited_ns = so_far_ns - serving->waited_ns};
+    serving->waited_ns = so_far_ns;
+    return now_ns;
+}
+
+/* At the clock. Did it go on without us? */
+static uint64_t look(struct serving *serving) {
+    uint64_t now_ns = clock_now_ns();
+    if (serving->plan->spin && serving->looked_ns > 0 &&
+        now_ns - serving->looked_ns >= KNOWN_PAUSE_LEAST_NS)
+        now_ns = keep_pause(serving);
+    serving->looked_ns = now_ns;
+    return now_ns;
+}
 
 /* ---- one request ----------------------------------------------------------------------------- */
 
@@ -75,10 +116,10 @@ static void fail(struct serving *serving, int err, const char *what) {
 /* A peer that has gone is no failure: the generator closes its connections at its end. */
 static void answer(struct serving *serving, int fd, size_t bytes, uint64_t number) {
     struct known_shared *shared = serving->shared;
-    uint64_t left_ns = clock_now_ns();
+    uint64_t left_ns = look(serving);
     if (send(fd, serving->message, bytes, MSG_NOSIGNAL) < 0 && errno == EAGAIN)
         fail(serving, -errno, "send");
-    uint64_t free_ns = clock_now_ns();
+    uint64_t free_ns = look(serving);
     if (free_ns - left_ns < SEND_MOST_NS)
         serving->send_ns +=
             (free_ns - left_ns) / SEND_AVERAGE_WEIGHT - serving->send_ns / SEND_AVERAGE_WEIGHT;
@@ -96,7 +137,7 @@ static void serve_at_once(struct serving *serving, int fd, size_t bytes, uint64_
         service_ns *= -log(random_unit(&serving->random));
     if (service_ns > (double)serving->send_ns) {
         uint64_t until_ns = taken_ns + (uint64_t)service_ns - serving->send_ns;
-        while (clock_now_ns() < until_ns)
+        while (look(serving) < until_ns)
             ;
     }
     answer(serving, fd, bytes, serving->taken);
@@ -117,8 +158,30 @@ static void serve_later(struct serving *serving, int fd, size_t bytes, uint64_t 
                          .number = serving->taken};
 }
 
+/* The stamp is of CLOCK_REALTIME: how long ago is the same by both clocks. */
+static uint64_t arrived_ns(struct msghdr *message, uint64_t taken_ns) {
+    struct timespec stamp, now;
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at; at = CMSG_NXTHDR(message, at)) {
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_TIMESTAMPNS)
+            continue;
+        uint64_t now_ns = clock_now_ns();
+        clock_gettime(CLOCK_REALTIME, &now);
+        memcpy(&stamp, CMSG_DATA(at), sizeof stamp);
+        int64_t ago_ns = (int64_t)(now.tv_sec - stamp.tv_sec) * (int64_t)NS_PER_S +
+                         (now.tv_nsec - stamp.tv_nsec);
+        return now_ns - (uint64_t)ago_ns;
+    }
+    return taken_ns;
+}
+
 static void take(struct serving *serving, int fd, uint64_t taken_ns) {
-    ssize_t n = recv(fd, serving->message, sizeof serving->message, 0);
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {.iov_base = serving->message, .iov_len = sizeof serving->message};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(fd, &message, 0);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
@@ -128,7 +191,8 @@ static void take(struct serving *serving, int fd, uint64_t taken_ns) {
     if (serving->first_ns == 0)
         serving->first_ns = taken_ns;
     if (serving->taken < KNOWN_TIMES_MOST)
-        serving->shared->times[serving->taken] = (struct known_times){.taken_ns = taken_ns};
+        serving->shared->times[serving->taken] = (struct known_times){
+            .arrived_ns = arrived_ns(&message, taken_ns), .taken_ns = taken_ns};
     if (serving->plan->kind == KNOWN_QUEUE)
         serve_at_once(serving, fd, (size_t)n, taken_ns);
     else
@@ -141,7 +205,7 @@ static void send_due(struct serving *serving) {
         struct pending_queue *queue = &serving->delays[i];
         while (queue->first < queue->end) {
             const struct pending *pending = &queue->items[queue->first % PENDING_MOST];
-            if (pending->due_ns > clock_now_ns())
+            if (pending->due_ns > look(serving))
                 break;
             queue->first++;
             answer(serving, pending->fd, pending->bytes, pending->number);
@@ -173,18 +237,17 @@ static void stand_still(struct serving *serving, uint64_t now_ns) {
     shared->stalled_from_ns = now_ns;
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
         ;
-    shared->stalled_to_ns = clock_now_ns();
+    shared->stalled_to_ns = serving->looked_ns = clock_now_ns();
 }
 
-/* With a CPU of its own it spins for the last part: a sleep ends tens of microseconds late. */
+/* Without a CPU of its own. */
 static void sleep_until_due(const struct serving *serving) {
     uint64_t now_ns = clock_now_ns(), until_ns = now_ns + SLEEP_MOST_MS * NS_PER_MS;
     for (int i = 0; i < DELAYS; i++) {
         const struct pending_queue *queue = &serving->delays[i];
         const struct pending *next = &queue->items[queue->first % PENDING_MOST];
-        uint64_t early_ns = serving->plan->spin ? SPIN_NS : 0;
-        if (queue->first < queue->end && next->due_ns < until_ns + early_ns)
-            until_ns = next->due_ns - early_ns;
+        if (queue->first < queue->end && next->due_ns < until_ns)
+            until_ns = next->due_ns;
     }
     if (until_ns <= now_ns)
         return;
@@ -199,17 +262,26 @@ static void serve(struct serving *serving) {
     struct epoll_event event;
     while (!atomic_load_explicit(&serving->shared->over, memory_order_relaxed)) {
         send_due(serving);
-        uint64_t now_ns = clock_now_ns();
+        uint64_t now_ns = look(serving);
         if (stall_is_due(serving, now_ns))
             stand_still(serving, now_ns);
-        else if (epoll_wait(serving->epoll_fd, &event, 1, 0) < 1)
-            sleep_until_due(serving);
-        else if (event.data.fd == serving->listener)
+        else if (epoll_wait(serving->epoll_fd, &event, 1, 0) < 1) {
+            if (!serving->plan->spin)
+                sleep_until_due(serving);
+        } else if (event.data.fd == serving->listener)
             accept_all(serving);
         else
             take(serving, event.data.fd, now_ns);
     }
     serving->shared->count = serving->taken < KNOWN_TIMES_MOST ? serving->taken : KNOWN_TIMES_MOST;
+}
+
+/* Who else wants a CPU finds this one as good as idle (sched(7), SCHED_IDLE), and leaves the
+ * generator's alone. What that costs us we know; what it costs the generator nobody does. Without
+ * it all is well too, but for the machine. */
+static void yield_to_others(void) {
+    struct sched_param param = {.sched_priority = 0};
+    sched_setscheduler(0, SCHED_IDLE, &param);
 }
 
 static void run(const struct known_plan *plan, struct known_shared *shared, int listener,
@@ -221,9 +293,13 @@ static void run(const struct known_plan *plan, struct known_shared *shared, int 
     signal(SIGINT, SIG_IGN); /* the parent decides what ^C means */
     signal(SIGTERM, SIG_IGN);
     prctl(PR_SET_TIMERSLACK, 1ul);
+    if (plan->spin)
+        yield_to_others();
     CHECK(serving);
     *serving = (struct serving){.plan = plan, .shared = shared, .listener = listener};
     random_seed(&serving->random, plan->seed);
+    serving->schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    serving->waited_ns = waited_ns(serving);
     serving->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
     if (CPU_COUNT(&plan->cpus) > 0 && sched_setaffinity(0, sizeof plan->cpus, &plan->cpus))
@@ -247,6 +323,8 @@ int known_server_start(const struct known_plan *plan, struct known_server *serve
     int listener = endpoint_listen(&server->address, BACKLOG, &server->address, error);
     if (listener < 0)
         return listener;
+    int yes = 1;
+    setsockopt(listener, SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes); /* inherited */
     void *memory = mmap(NULL, sizeof *server->shared, PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
@@ -292,6 +370,11 @@ int known_server_end(struct known_server *server, struct error *error) {
 const struct known_times *known_server_times(const struct known_server *server, size_t *count) {
     *count = server->shared->count;
     return server->shared->times;
+}
+
+const struct known_pause *known_server_pauses(const struct known_server *server, size_t *count) {
+    *count = server->shared->pause_count;
+    return server->shared->pauses;
 }
 
 void known_server_stalled(const struct known_server *server, uint64_t *from_ns, uint64_t *to_ns) {

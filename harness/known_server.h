@@ -7,11 +7,12 @@
  *   queue  one request after the other, each keeps the server's CPU busy for its time: a single
  *          server with a queue, first come first served.
  *
- * With `spin`, which needs a CPU of its own, it sleeps until just before an answer is due and then
- * looks at the clock again and again: sleeping alone would be tens of microseconds late. It does
- * not spin all the time, though requests would be noticed sooner: where the generator spins on the
- * other one of two CPUs, everybody else would have to take their time from one of both, and p99
- * would be theirs.
+ * With `spin`, which needs a CPU of its own, it never sleeps, but looks for requests and at the
+ * clock again and again: waking up would take tens of microseconds. So it also knows when it stood
+ * still: two readings with next to nothing to do between them lie far apart. Other processes of
+ * this machine had its CPU meanwhile (`waited_ns` of it), or the host, or an interrupt. Where both
+ * CPUs of a machine spin, all others have to take their time from one of them; this server lets
+ * them take its own, since it can tell.
  *
  * Each request's times are kept in memory shared with the parent, in the order in which they were
  * taken. A message is what one recv brings, so ask for little (64 bytes) and once at a time on a
@@ -43,11 +44,22 @@ struct known_plan {
     cpu_set_t cpus; /* empty: anywhere */
 };
 
-/* Of one request, CLOCK_MONOTONIC. While requests wait, one's `taken` is the former's `free`. */
+/* Of one request, CLOCK_MONOTONIC. While requests wait, one's `taken` is the former's `free`. The
+ * kernel tells when it arrived (socket(7), SO_TIMESTAMPNS): a server that had no CPU meanwhile, or
+ * was busy, cannot. */
 struct known_times {
+    uint64_t arrived_ns;
     uint64_t taken_ns; /* before it was received */
     uint64_t left_ns;  /* before its answer was sent */
     uint64_t free_ns;  /* after */
+};
+
+/* The server stood still; only with spin, and from KNOWN_PAUSE_LEAST_NS on. What it did to
+ * requests is in their times. */
+#define KNOWN_PAUSE_LEAST_NS 100000
+struct known_pause {
+    uint64_t from_ns, to_ns;
+    uint64_t waited_ns; /* of it: runnable, but another process ran */
 };
 
 struct known_server {
@@ -64,9 +76,10 @@ int known_server_start(const struct known_plan *plan, struct known_server *serve
 int known_server_end(struct known_server *server, struct error *error);
 
 /* After the end and until known_server_free; more than KNOWN_TIMES_MOST are not kept. `stalled` is
- * when it really stood still; {0, 0}: it did not. */
-enum { KNOWN_TIMES_MOST = 1 << 20 };
+ * when it really stood still as planned; {0, 0}: it did not. Pauses are in order. */
+enum { KNOWN_TIMES_MOST = 1 << 20, KNOWN_PAUSES_MOST = 1 << 14 };
 const struct known_times *known_server_times(const struct known_server *server, size_t *count);
+const struct known_pause *known_server_pauses(const struct known_server *server, size_t *count);
 void known_server_stalled(const struct known_server *server, uint64_t *from_ns, uint64_t *to_ns);
 
 /* Ends it if it still runs. All bytes zero: nothing to do. */

@@ -138,12 +138,20 @@ static double confirm(struct load_search *search, const struct search_point *low
                                : finish(search, SEARCH_FOUND);
 }
 
+/* Is nothing known of any rate above? */
+static bool is_highest_told(const struct load_search *search, const struct search_point *point) {
+    for (const struct search_point *above = point + 1; above < search->points + search->point_count;
+         above++)
+        if (above->held + above->failed > 0)
+            return false;
+    return true;
+}
+
 /* Past a rate that fails by its latency alone. Where a server cannot keep up, more load will not
  * help it. */
 static bool should_look_past(const struct load_search *search, const struct search_point *high) {
-    return high == &search->points[search->point_count - 1] &&
-           high->verdicts[SEARCH_UNSUSTAINED] == 0 && high->rate < search->plan.highest &&
-           high->rate * GROWTH < search->ceiling;
+    return is_highest_told(search, high) && high->verdicts[SEARCH_UNSUSTAINED] == 0 &&
+           high->rate < search->plan.highest && high->rate * GROWTH < search->ceiling;
 }
 
 /* The rate to try if everything could be measured; 0: it is over. */

@@ -35,8 +35,8 @@ struct search_plan load_search_plan_of(const struct load_options *options) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static enum search_verdict verdict_of(const struct load_options *options,
-                                      const struct load_step *step) {
+enum search_verdict load_search_verdict(const struct load_options *options,
+                                        const struct load_step *step) {
     static const enum search_verdict of_fault[] = {[FAULT_SERVER] = SEARCH_UNSUSTAINED,
                                                    [FAULT_GENERATOR] = SEARCH_GENERATOR,
                                                    [FAULT_MACHINE] = SEARCH_MACHINE};
@@ -77,9 +77,9 @@ static const char *verdict_words(enum search_verdict verdict) {
 
 /* Between what a step says and what was wrong with it. */
 static const char *joint(const struct searching *run, const struct load_step *step) {
-    return !step->reason[0]                                 ? ""
-           : verdict_of(run->options, step) == SEARCH_HOLDS ? "; in spite of: "
-                                                            : "; ";
+    return !step->reason[0]                                          ? ""
+           : load_search_verdict(run->options, step) == SEARCH_HOLDS ? "; in spite of: "
+                                                                     : "; ";
 }
 
 static void announce(struct searching *run) {
@@ -128,7 +128,7 @@ static void take_steps(struct searching *run, struct error *error) {
         run->failed = failure && !run->interrupted;
         if (failure)
             return;
-        keep_step(run, verdict_of(run->options, step));
+        keep_step(run, load_search_verdict(run->options, step));
     }
 }
 
@@ -143,8 +143,8 @@ static const struct load_step *last_step_at(const struct searching *run,
 }
 
 /* Is it known that the objective does not hold above the answer, or at all? */
-static bool is_decided(const struct searching *run) {
-    const struct search_point *high = load_search_high(&run->search);
+static bool is_decided(const struct load_search *search) {
+    const struct search_point *high = load_search_high(search);
     return !high || load_search_is_decided(high);
 }
 
@@ -184,16 +184,18 @@ static const char *obstacle(const struct searching *run, char text[REASON_BYTES 
     return text;
 }
 
-static int exit_code(const struct searching *run) {
-    const struct load_search *search = &run->search;
-    bool none = !load_search_low(search);
-    if (run->failed || run->interrupted)
-        return run->failed ? EXIT_FAILED : EXIT_INTERRUPTED;
+int load_search_exit_code(const struct load_search *search, bool strict) {
     if (search->end == SEARCH_GENERATOR_LIMIT || search->end == SEARCH_MACHINE_LIMIT)
         return EXIT_NOT_VALID;
-    if (run->options->strict && (!is_decided(run) || search->end == SEARCH_OUT_OF_TIME))
+    if (strict && (!is_decided(search) || search->end == SEARCH_OUT_OF_TIME))
         return EXIT_CANNOT_TELL;
-    return none ? EXIT_GATE : EXIT_OK;
+    return load_search_low(search) ? EXIT_OK : EXIT_GATE;
+}
+
+static int exit_code(const struct searching *run) {
+    return run->failed        ? EXIT_FAILED
+           : run->interrupted ? EXIT_INTERRUPTED
+                              : load_search_exit_code(&run->search, run->options->strict);
 }
 
 /* ---- for people ------------------------------------------------------------------------------ */
@@ -252,7 +254,7 @@ static void print_result(const struct searching *run) {
                : is_at_least(run)              ? "NOT VALID as a maximum"
                                                : "NOT VALID",
                obstacle(run, text));
-    if (!is_decided(run))
+    if (!is_decided(&run->search))
         printf("  note: the lowest rate that does not hold was not decided either: longer steps "
                "(-d) tell more\n");
 }
@@ -292,8 +294,8 @@ static void print_json(const struct searching *run) {
         RECORD_SCHEMA, "url", run->options->url_text, "find_max", run->options->objective.text,
         "precision", run->options->precision, "ended", ended, "valid", (int)is_valid(run),
         "invalid", invalid, "max_rate", rate_or_null(low), "at_least", (int)is_at_least(run),
-        "bracket", rate_or_null(low), rate_or_null(high), "decided", (int)is_decided(run), "rates",
-        points_record(search), "steps", steps);
+        "bracket", rate_or_null(low), rate_or_null(high), "decided", (int)is_decided(&run->search),
+        "rates", points_record(search), "steps", steps);
     CHECK(record);
     json_dumpf(record, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     printf("\n");

@@ -91,12 +91,10 @@ double queueing_mm1_response_quantile(double utilisation, double service_mean, d
 /* ---- what was -------------------------------------------------------------------------------- */
 
 void queueing_replay(const uint64_t *arrival, const uint64_t *service, size_t count,
-                     uint64_t stall_from, uint64_t stall_to, uint64_t *response) {
+                     uint64_t *response) {
     uint64_t free_at = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t begin = arrival[i] > free_at ? arrival[i] : free_at;
-        if (begin >= stall_from && begin < stall_to)
-            begin = stall_to;
         free_at = begin + service[i];
         response[i] = free_at - arrival[i];
     }

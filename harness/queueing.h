@@ -31,9 +31,8 @@ double queueing_mm1_response_mean(double utilisation, double service_mean);
 double queueing_mm1_response_quantile(double utilisation, double service_mean, double q);
 
 /* What was, instead of what is likely: the response times of `count` requests that arrived then and
- * took so long each, in order of arrival (Lindley's recursion). No service begins in [stall_from,
- * stall_to). `response` may be `service`. */
+ * took so long each, in order of arrival (Lindley's recursion). `response` may be `service`. */
 void queueing_replay(const uint64_t *arrival, const uint64_t *service, size_t count,
-                     uint64_t stall_from, uint64_t stall_to, uint64_t *response);
+                     uint64_t *response);
 
 #endif

@@ -86,14 +86,16 @@ start_server() {
 }
 serve() { start_server "$loopmark" serve --loop epoll --workload echo; }
 
-# load NAME OPTION…: loads the server; its JSON goes to $folder/NAME.json. What makes it invalid is
-# shown, and is for the checks to judge.
+# load NAME OPTION…: loads the server, one that echoes unless $scheme is set; its JSON goes to
+# $folder/NAME.json, its exit status to $load_status. What makes it invalid is shown, and is for the
+# checks to judge.
 load() {
     local name=$1
     shift
-    "$loopmark" load "tcp://$address" --cpus 1 --json --quiet "$@" >"$folder/$name.json" \
+    "$loopmark" load "${scheme:-tcp}://$address" --cpus 1 --json --quiet "$@" >"$folder/$name.json" \
         2>"$folder/$name.err"
-    case $? in
+    load_status=$?
+    case $load_status in
     0) ;;
     5)
         sed -n "/\"invalid\": \[/,/\]/s/^ *\"\([^\"]* .*\)\",*$/# $name: \1/p" "$folder/$name.json"

@@ -51,7 +51,8 @@ static const struct known_times *end(struct known_server *server, size_t *count)
     assert_int_equal(errno, ESRCH);
     const struct known_times *times = known_server_times(server, count);
     for (size_t i = 0; i < *count; i++)
-        assert_true(times[i].taken_ns <= times[i].left_ns && times[i].left_ns <= times[i].free_ns);
+        assert_true(times[i].taken_ns <= times[i].left_ns && times[i].left_ns <= times[i].free_ns &&
+                    times[i].arrived_ns > 0 && times[i].arrived_ns <= times[i].left_ns);
     return times;
 }
 
@@ -108,6 +109,39 @@ static void delays_overlap_and_services_do_not(void **state) {
                 assert_true(times[i].taken_ns < times[i - 1].left_ns);
         known_server_free(&server);
     }
+}
+
+/* It says when a request came, not when it got round to it. The kernel takes a moment to begin with
+ * that, so a few requests go before. */
+static void arrivals_are_kept(void **state) {
+    enum { BEFORE = 10 };
+    (void)state;
+    struct known_server server =
+        start(&(struct known_plan){.kind = KNOWN_QUEUE, .usual_ns = 20 * NS_PER_MS});
+    int fds[AT_ONCE];
+    uint64_t asked_ns[AT_ONCE];
+    size_t count;
+    for (int i = 0; i < AT_ONCE; i++)
+        fds[i] = connect_to(&server);
+    for (int i = 0; i < BEFORE; i++) {
+        ask(fds[0]);
+        await_answer(fds[0]);
+    }
+    for (int i = 0; i < AT_ONCE; i++) {
+        ask(fds[i]);
+        asked_ns[i] = clock_now_ns();
+    }
+    for (int i = 0; i < AT_ONCE; i++) {
+        await_answer(fds[i]);
+        close(fds[i]);
+    }
+    const struct known_times *times = end(&server, &count);
+    assert_int_equal(count, BEFORE + AT_ONCE);
+    times += BEFORE;
+    for (int i = 0; i < AT_ONCE; i++)
+        assert_true(times[i].arrived_ns <= asked_ns[i] + NS_PER_MS / 10);
+    assert_true(times[AT_ONCE - 1].taken_ns >= times[0].taken_ns + 60 * NS_PER_MS);
+    known_server_free(&server);
 }
 
 static void services_are_random_and_take_their_time(void **state) {
@@ -179,6 +213,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delays_are_kept),
         cmocka_unit_test(delays_overlap_and_services_do_not),
+        cmocka_unit_test(arrivals_are_kept),
         cmocka_unit_test(services_are_random_and_take_their_time),
         cmocka_unit_test(it_stands_still_once),
         cmocka_unit_test(it_may_end_unasked_and_twice),

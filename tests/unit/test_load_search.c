@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -308,10 +309,141 @@ static void stolen_steps_are_repeated(void **state) {
     assert_int_not_equal(md1(&model, high_of(&found)->rate), SEARCH_HOLDS);
 }
 
+/* ---- by hand --------------------------------------------------------------------------------- */
+
+/* Does as its text says, a letter a step: (h)olds, (b)reaks, (u)ndecided, not sustain(e)d,
+ * (g)enerator, (m)achine. Checks that the rates were these. */
+static void follow(struct load_search *found, const struct search_plan *plan, const char *verdicts,
+                   const double *rates) {
+    static const char letters[] = "hbuegm";
+    double rate;
+    load_search_begin(found, plan);
+    for (size_t i = 0; verdicts[i]; i++) {
+        assert_true(load_search_next(found, &rate));
+        if (rate != rates[i])
+            fail_msg("step %zu of %s at %g, not %g", i + 1, verdicts, rate, rates[i]);
+        load_search_tell(found, (enum search_verdict)(strchr(letters, verdicts[i]) - letters));
+    }
+}
+
+static void assert_over(struct load_search *found, enum search_end end) {
+    double rate;
+    assert_false(load_search_next(found, &rate));
+    assert_int_equal(found->end, end);
+}
+
+/* Steps may be 50 % apart, so that few are needed: 1000 and 2000 leave 1414 between. */
+static struct search_plan coarse_plan(void) {
+    return load_search_plan(1000, 736, 3.0 * NS_PER_S, 0.5 * NS_PER_S, 0.5);
+}
+
+/* Two tries that agree settle a rate. */
+static void two_that_agree_are_enough(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    follow(&found, &plan, "heehe", (double[]){1000, 2000, 1414, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+    assert_int_equal(low_of(&found)->held, 2);
+    assert_int_equal(high_of(&found)->failed, 2);
+}
+
+/* 1414 holds once of two: again until one outcome leads, and then until it leads by two; of five
+ * tries the most count. */
+static void outcomes_that_differ_are_tried_five_times(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    follow(&found, &plan, "heehhehe", (double[]){1000, 2000, 1414, 1000, 1414, 1414, 1414, 1414});
+    assert_over(&found, SEARCH_FOUND);
+    assert_true(high_of(&found)->rate == 1414);
+    assert_int_equal(high_of(&found)->held, 2);
+    assert_int_equal(high_of(&found)->failed, 3);
+}
+
+/* It held, then it did not: that is decided before anything else is tried. 2 : 1 settles nothing.
+ */
+static void a_tie_is_broken_at_once(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    follow(&found, &plan, "heebhhe", (double[]){1000, 2000, 1414, 1000, 1000, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+}
+
+/* Also past a rate that fails: what was spoilt there says nothing, until it is given up. */
+static void spoilt_steps_are_tried_again(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    follow(&found, &plan, "hmmmh", (double[]){1000, 2000, 2000, 2000, 1000});
+    assert_over(&found, SEARCH_MACHINE_LIMIT);
+    assert_true(found.ceiling == 2000);
+    follow(&found, &plan, "hbmgmbhb", (double[]){1000, 2000, 4000, 4000, 4000, 1414, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+    assert_true(found.ceiling == 4000);
+    follow(&found, &plan, "hbmbbhb", (double[]){1000, 2000, 4000, 4000, 1414, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+}
+
+/* The generator's knob ends there. */
+static void nothing_is_tried_above_the_highest(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    plan.highest = 3000;
+    follow(&found, &plan, "hbbbhb", (double[]){1000, 2000, 3000, 1414, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+    plan.highest = 2000;
+    follow(&found, &plan, "hbbhb", (double[]){1000, 2000, 1414, 1000, 1414});
+    assert_over(&found, SEARCH_FOUND);
+}
+
+/* A rate that held once, and then is spoilt whenever it is tried again. */
+static void what_held_may_be_spoilt_later(void **state) {
+    (void)state;
+    struct load_search found;
+    struct search_plan plan = coarse_plan();
+    follow(&found, &plan, "hheegmg", (double[]){1000, 2000, 4000, 2828, 2000, 2000, 2000});
+    assert_over(&found, SEARCH_GENERATOR_LIMIT);
+    assert_true(found.ceiling == 2000);
+    follow(&found, &plan, "hheegmm", (double[]){1000, 2000, 4000, 2828, 2000, 2000, 2000});
+    assert_over(&found, SEARCH_MACHINE_LIMIT);
+}
+
+/* Rates have four digits: 1000 and 1001 have nothing between them. */
+static void no_precision_is_too_fine(void **state) {
+    (void)state;
+    struct model model = {.verdict = cliff, .cliff = 1000.5};
+    struct load_search found;
+    struct search_plan plan = load_search_plan(1000, 736, 3e9, 5e8, 1e-5);
+    search(&found, &model, &plan);
+    assert_int_equal(found.end, SEARCH_FOUND);
+    assert_true(low_of(&found)->rate == 1000 && high_of(&found)->rate == 1001);
+    assert_int_equal(low_of(&found)->held, 2);
+}
+
+/* As often undecided as for certain is decided; what is not sustained is certain. */
+static void what_is_decided(void **state) {
+    (void)state;
+    struct search_point point = {.failed = 2};
+    point.verdicts[SEARCH_UNDECIDED] = 1;
+    assert_false(load_search_is_decided(&point));
+    point.verdicts[SEARCH_BREAKS] = 1;
+    assert_true(load_search_is_decided(&point));
+    point.verdicts[SEARCH_BREAKS] = 0;
+    point.verdicts[SEARCH_UNSUSTAINED] = 1;
+    assert_true(load_search_is_decided(&point));
+    point.verdicts[SEARCH_UNDECIDED] = 2;
+    assert_false(load_search_is_decided(&point));
+}
+
 static void low_rates_get_longer_steps(void **state) {
     (void)state;
     struct search_plan plan = plan_from(0);
     assert_true(plan.start * plan.step_ns / 1e9 >= 736);
+    assert_true(plan.start == 260); /* 5 % over 736 in 3 s, as somebody would say it */
+    assert_true(fabs(plan.lowest - 61.33) < 1e-9);
     assert_true(plan.lowest * plan.longest_ns / 1e9 >= 735);
     assert_true(load_search_step_ns(&plan, plan.start) == plan.step_ns);
     assert_true(load_search_step_ns(&plan, plan.lowest) > 3.9 * plan.step_ns);
@@ -329,6 +461,7 @@ static void the_time_is_bounded(void **state) {
     plan.longest_ns *= 4;
     plan.samples *= 4;
     search(&found, &model, &plan);
+    assert_true(found.budget_ns == SEARCH_STEPS_MOST * 3.5e9);
     assert_int_equal(found.end, SEARCH_OUT_OF_TIME);
     assert_true(low_of(&found)->rate < 66 && high_of(&found)->rate >= 66);
 }
@@ -346,6 +479,14 @@ int main(void) {
         cmocka_unit_test(nothing_holds),
         cmocka_unit_test(the_generator_is_the_limit),
         cmocka_unit_test(stolen_steps_are_repeated),
+        cmocka_unit_test(two_that_agree_are_enough),
+        cmocka_unit_test(outcomes_that_differ_are_tried_five_times),
+        cmocka_unit_test(a_tie_is_broken_at_once),
+        cmocka_unit_test(spoilt_steps_are_tried_again),
+        cmocka_unit_test(nothing_is_tried_above_the_highest),
+        cmocka_unit_test(what_held_may_be_spoilt_later),
+        cmocka_unit_test(no_precision_is_too_fine),
+        cmocka_unit_test(what_is_decided),
         cmocka_unit_test(low_rates_get_longer_steps),
         cmocka_unit_test(the_time_is_bounded),
     };

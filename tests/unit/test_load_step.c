@@ -14,16 +14,21 @@
 static struct load_result *result;
 static uint64_t counts[RECORDER_COUNTERS];
 
-/* 3 s at 1,000/s. */
-static bool falls_behind(uint64_t answers, uint64_t response_ns) {
+/* In 3 s; as many were sent as were answered. */
+static bool falls_behind_of(uint64_t due, uint64_t answers, uint64_t response_ns) {
     histogram_open_in(&result->response, &histogram_standard, counts);
     histogram_reset(&result->response);
     assert_int_equal(histogram_record(&result->response, response_ns, answers), 0);
     result->open_loop = true;
-    result->due = result->sent = 3000;
-    result->offered_rate = 1000;
-    result->answers = answers;
+    result->due = due;
+    result->sent = result->answers = answers;
+    result->offered_rate = (double)due / 3;
     return load_step_falls_behind(result, WARMUP_NS);
+}
+
+/* At 1,000/s. */
+static bool falls_behind(uint64_t answers, uint64_t response_ns) {
+    return falls_behind_of(3000, answers, response_ns);
 }
 
 static void a_backlog_that_grows_is_seen(void **state) {
@@ -38,6 +43,13 @@ static void a_moment_is_no_backlog(void **state) {
     assert_false(falls_behind(3000, NS_PER_MS));
     assert_false(falls_behind(3100, NS_PER_MS)); /* it had been behind, and caught up */
     assert_false(falls_behind(2950, NS_PER_MS)); /* 50 ms without an answer at the very end */
+}
+
+/* A handful is no share of anything. */
+static void a_few_are_no_backlog(void **state) {
+    (void)state;
+    assert_false(falls_behind_of(20, 11, NS_PER_MS));
+    assert_true(falls_behind_of(20, 5, NS_PER_MS));
 }
 
 /* A second of latency is more than the warm-up: half a second's requests are still to come. */
@@ -74,6 +86,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backlog_that_grows_is_seen),
         cmocka_unit_test(a_moment_is_no_backlog),
+        cmocka_unit_test(a_few_are_no_backlog),
         cmocka_unit_test(slow_answers_are_allowed_for),
         cmocka_unit_test(latencies_in_words),
     };

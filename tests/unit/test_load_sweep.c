@@ -56,6 +56,15 @@ static void rates_are_spaced_geometrically(void **state) {
         assert_true(sweep_rate(&plan, i) > sweep_rate(&plan, i - 1));
 }
 
+/* Not what the series comes to in its last digits. */
+static void the_ends_are_exact(void **state) {
+    (void)state;
+    for (int i = 1; i < 1000; i++) {
+        struct sweep_plan plan = {.from = 0.1 * i, .to = 12345.6 + i / 7.0, .steps = 5};
+        assert_true(sweep_rate(&plan, 0) == plan.from && sweep_rate(&plan, 4) == plan.to);
+    }
+}
+
 /* ---- series ---------------------------------------------------------------------------------- */
 
 enum { COUNT = 12 };
@@ -185,6 +194,29 @@ static void too_little_to_tell(void **state) {
     assert_int_equal(sweep_find_knee(points, 2).knee, KNEE_BELOW);
 }
 
+/* Of twelve rates the lowest three, and never fewer; of five the lower half, with the middle. */
+static void low_load_is_the_lowest_rates(void **state) {
+    (void)state;
+    struct sweep_point points[COUNT];
+    make_queue(points, 1e9);
+    for (size_t i = 0; i < COUNT; i++)
+        points[i] = point(points[i].rate, (i < 3 ? 1 : 2) * NS_PER_MS);
+    assert_true(sweep_find_knee(points, COUNT).level_ns == NS_PER_MS);
+    for (size_t count = 5; count <= COUNT; count++)
+        assert_int_equal(sweep_find_knee(points, count).knee, KNEE_NONE);
+    assert_int_equal(sweep_find_knee(points, 4).knee, KNEE_UNKNOWN);
+}
+
+/* One rate that fails, and one that says nothing: too much is only what two in a row show. */
+static void one_failure_is_not_below(void **state) {
+    (void)state;
+    struct sweep_point points[COUNT];
+    make_queue(points, 10);
+    points[1].fault = FAULT_NONE;
+    points[1].p99_known = false;
+    assert_int_equal(sweep_find_knee(points, 2).knee, KNEE_UNKNOWN);
+}
+
 static void two_failures_in_a_row_end_it(void **state) {
     (void)state;
     struct sweep_point points[COUNT];
@@ -210,6 +242,7 @@ int main(void) {
         cmocka_unit_test(what_sweeps_say),
         cmocka_unit_test(wrong_sweeps_are_refused),
         cmocka_unit_test(rates_are_spaced_geometrically),
+        cmocka_unit_test(the_ends_are_exact),
         cmocka_unit_test(a_queue_has_its_knee_where_it_bends),
         cmocka_unit_test(a_cliff_is_a_knee),
         cmocka_unit_test(flat_and_falling_curves_have_none),
@@ -218,6 +251,8 @@ int main(void) {
         cmocka_unit_test(noise_does_not_move_the_knee_far),
         cmocka_unit_test(low_rates_get_longer_steps),
         cmocka_unit_test(too_little_to_tell),
+        cmocka_unit_test(low_load_is_the_lowest_rates),
+        cmocka_unit_test(one_failure_is_not_below),
         cmocka_unit_test(two_failures_in_a_row_end_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,21 +122,24 @@ static void quantiles_of_mm1(void **state) {
 
 /* ---- replayed ------------------------------------------------------------------------------- */
 
+/* The third finds it free, though the one before has long gone; the fourth as it becomes so. */
 static void a_queue_by_hand(void **state) {
     (void)state;
-    const uint64_t arrival[] = {10, 12, 40, 41, 42}, service[] = {5, 5, 5, 1, 1};
-    const uint64_t plain[] = {5, 8, 5, 5, 5}, stalled[] = {5, 8, 15, 15, 15};
+    const uint64_t arrival[] = {10, 12, 40, 45, 46}, service[] = {5, 5, 5, 1, 1};
+    const uint64_t expected[] = {5, 8, 5, 1, 1};
     uint64_t response[5];
-    queueing_replay(arrival, service, 5, 0, 0, response);
-    assert_memory_equal(response, plain, sizeof plain);
-    queueing_replay(arrival, service, 5, 30, 50, response);
-    assert_memory_equal(response, stalled, sizeof stalled);
-    queueing_replay(arrival, service, 5, 40, 50, response); /* from the moment one comes */
-    assert_memory_equal(response, stalled, sizeof stalled);
-    queueing_replay(arrival, service, 5, 15, 15, response); /* no length */
-    assert_memory_equal(response, plain, sizeof plain);
-    queueing_replay(arrival, service, 5, 50, 60, response); /* when nobody was there */
-    assert_memory_equal(response, plain, sizeof plain);
+    queueing_replay(arrival, service, 5, response);
+    assert_memory_equal(response, expected, sizeof expected);
+}
+
+/* In place, and with one that takes long: all behind it wait. */
+static void a_stall_by_hand(void **state) {
+    (void)state;
+    const uint64_t arrival[] = {10, 12, 14, 100};
+    const uint64_t expected[] = {50, 49, 48, 2};
+    uint64_t times[] = {50, 1, 1, 2};
+    queueing_replay(arrival, times, 4, times);
+    assert_memory_equal(times, expected, sizeof expected);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -163,7 +166,7 @@ static struct simulated simulate(double utilisation, bool exponential) {
         arrival[i] = (uint64_t)now;
         service[i] = (uint64_t)(exponential ? -log(random_unit(&random)) * 1e6 : 1e6);
     }
-    queueing_replay(arrival, service, SIMULATED, 0, 0, service);
+    queueing_replay(arrival, service, SIMULATED, service);
     for (size_t i = first; i < SIMULATED; i++)
         sum += (double)service[i];
     qsort(service + first, count, sizeof *service, by_value);
@@ -190,10 +193,11 @@ static void theory_is_what_happens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(franx_equals_erlang), cmocka_unit_test(the_ends_of_a_distribution),
-        cmocka_unit_test(quantiles_of_md1),    cmocka_unit_test(mean_and_distribution_agree),
-        cmocka_unit_test(mg1_knows_mm1),       cmocka_unit_test(quantiles_of_mm1),
-        cmocka_unit_test(a_queue_by_hand),     cmocka_unit_test(theory_is_what_happens),
+        cmocka_unit_test(franx_equals_erlang),    cmocka_unit_test(the_ends_of_a_distribution),
+        cmocka_unit_test(quantiles_of_md1),       cmocka_unit_test(mean_and_distribution_agree),
+        cmocka_unit_test(mg1_knows_mm1),          cmocka_unit_test(quantiles_of_mm1),
+        cmocka_unit_test(a_queue_by_hand),        cmocka_unit_test(a_stall_by_hand),
+        cmocka_unit_test(theory_is_what_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
