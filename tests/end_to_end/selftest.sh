@@ -5,12 +5,12 @@
 # shellcheck source=tests/end_to_end/library.bash
 . "$(dirname "$0")/library.bash"
 
-run_loopmark selftest --quick --json
+run_loopmark selftest --quick --json --quiet
 cp out selftest.json
 [ "$status" -eq 0 ] || [ "$status" -eq 5 ]
 result quick $? "exit status $status: $(last_words)"
 [ ! -s err ]
-result short_runs_log_nothing $? "stderr has $(head -n 1 err)"
+result quiet_logs_nothing $? "stderr has $(head -n 1 err)"
 "$python" - "$status" <<'CHECK' >why 2>&1
 import json, math, sys
 r = json.load(open("selftest.json", encoding="utf-8"))
