@@ -133,20 +133,24 @@ static void take_own_value(const struct summary *summary,
     line->evidence.high = in_record_units(metric, interval->high);
 }
 
-/* A co-limited rate is a lower bound. Above the line, and against one that is known, that is enough
- * for a rule that only asks for a least. */
-static void accept_lower_bound(const struct summary *summary,
-                               const struct summary_experiment *experiment,
-                               const struct claim_rule *rule, struct verdict_line *line) {
-    const struct summary_row *second = summary_find_row(experiment, line->cell, rule->second);
-    struct summary_flags flags =
-        summary_own_flags(summary, experiment, second, metrics[rule->metric]);
+/* A co-limited rate is a lower bound. Above the line, and against one that is known if it is a
+ * ratio, that is enough for a rule that only asks for a least. */
+static void accept_lower_bound(const struct claim_rule *rule, bool second_is_bound,
+                               struct verdict_line *line) {
     struct claim_evidence *evidence = &line->evidence;
-    if (!evidence->co_limited || evidence->invalid || flags.co_limited || isfinite(rule->high) ||
+    if (!evidence->co_limited || evidence->invalid || second_is_bound || isfinite(rule->high) ||
         !evidence->bounded || evidence->low < rule->low)
         return;
     evidence->co_limited = false;
     line->because = "a lower bound, and that meets the rule";
+}
+
+static bool is_lower_bound(const struct summary *summary,
+                           const struct summary_experiment *experiment,
+                           const struct summary_cell *cell, const char *server,
+                           enum metric metric) {
+    const struct summary_row *row = summary_find_row(experiment, cell, server);
+    return summary_own_flags(summary, experiment, row, metric).co_limited;
 }
 
 static int gather(const struct summary *summary, const struct summary_experiment *experiment,
@@ -170,12 +174,14 @@ static int gather(const struct summary *summary, const struct summary_experiment
     }
     case CLAIM_ABSOLUTE:
         take_own_value(summary, experiment, row, metric, line);
+        accept_lower_bound(rule, false, line);
         return 0;
     }
     if (!failure)
         take_comparison(&comparison, line);
     if (!failure && rule->form == CLAIM_RATIO)
-        accept_lower_bound(summary, experiment, rule, line);
+        accept_lower_bound(
+            rule, is_lower_bound(summary, experiment, line->cell, rule->second, metric), line);
     return failure;
 }
 

@@ -244,6 +244,9 @@ static void a_lower_bound_can_only_meet_a_least(void **state) {
         {"throughput a/b at least 2", "co-limited", "co-limited", CLAIM_NOT_SHOWN, "co-limited"},
         {"throughput a/b between 2 and 4", "co-limited", "server", CLAIM_NOT_SHOWN, "co-limited"},
         {"throughput a/b at most 0.5", "co-limited", "server", CLAIM_NOT_SHOWN, "co-limited"},
+        {"throughput a at least 2", "co-limited", "server", CLAIM_REPRODUCED, "lower bound"},
+        {"throughput a at least 1000000000", "co-limited", "server", CLAIM_NOT_SHOWN, "co-limited"},
+        {"throughput a at most 1000000000", "co-limited", "server", CLAIM_NOT_SHOWN, "co-limited"},
         {"cpu_per_request a/b at most 0.5", "co-limited", "co-limited", CLAIM_REPRODUCED,
          "wholly within"},
     };
