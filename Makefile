@@ -9,6 +9,7 @@
 #   DEPS=check|install   only list missing packages, or install them without asking
 #   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
 #   SOAK_SECONDS=60      how long `make soak` runs
+#   PREFIX=/usr/local    where `make install` puts it; DESTDIR=FOLDER is put before, for packages
 #   HDR_C_DIR=FOLDER     where HdrHistogram_c is installed, for bench-histogram to compare with
 
 SAN          ?=
@@ -16,6 +17,7 @@ ONLY         ?=
 FUZZ_SECONDS ?= 20
 SOAK_SECONDS ?= 60
 CFLAGS       ?= -O2 -g
+PREFIX       ?= /usr/local
 export SAN ONLY
 
 SANITIZE_        =
@@ -32,7 +34,7 @@ FLAGS    = -std=gnu11 -D_GNU_SOURCE -I. $(CFLAGS) -fno-omit-frame-pointer -pthre
 
 # Without an optional library, HAVE_<NAME> is not defined, and what needs it says so when asked for.
 LIBRARIES = jansson inih zlib
-OPTIONAL  = libuv liburing openssl
+OPTIONAL  = libuv liburing openssl libpq sqlite3
 LEAST_openssl  = >= 3.0
 LEAST_liburing = >= 2.3
 FOUND     = $(foreach name,$(OPTIONAL),$(shell pkg-config --exists "$(name) $(LEAST_$(name))" && \
@@ -63,17 +65,19 @@ NULL_ECHO   := $(BUILD)/tests/performance/null_echo
 SOAK        := $(BUILD)/tests/soak/echo
 STRUCTURE   := $(wildcard tests/structure/*.sh)
 RAW_SERVERS := $(patsubst workloads/%.c,$(BUILD)/%,$(wildcard workloads/servers/raw_*.c))
+MAN_PAGE    := $(BUILD)/loopmark.1
 INTEROP     := build/interop/node_modules/.package-lock.json
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help setup test interop smoke bench bench-full bench-histogram bench-generators \
-        accuracy fuzz fuzz-run soak soak-run plots report lint format-check clean
+        bench-stall accuracy fuzz fuzz-run soak soak-run plots report lint format-check \
+        install install-built uninstall clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
-all: $(PROGRAM) $(RAW_SERVERS) ## builds build/loopmark and build/servers/ (the default)
+all: $(PROGRAM) $(RAW_SERVERS) $(MAN_PAGE) ## builds build/loopmark, its man page and build/servers/
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +96,7 @@ NEEDS_smoke      = bench servers
 NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_bench-generators = test servers
+NEEDS_bench-stall = test servers generators
 NEEDS_plots      = bench
 
 test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests; also with SAN=…
@@ -129,6 +134,9 @@ bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, be
 bench-generators: $(PROGRAM) ## times `load` beside wrk and h2load, all against nginx
 	@/usr/bin/python3 tests/performance/generators.py $(PROGRAM)
 
+bench-stall: $(PROGRAM) ## what load generators say of an nginx that is stopped for a second
+	@/usr/bin/python3 tests/accuracy/stall_tools.py $(PROGRAM)
+
 plots: $(PROGRAM) ## draws the figures of the latest run again
 	$(PROGRAM) plot results/latest
 
@@ -155,6 +163,34 @@ soak: ## echoes on 1,000 connections, short of buffers; SAN=address if none is g
 
 soak-run: $(SOAK)
 	@$$(setarch -R true 2>/dev/null && echo setarch -R) $< --seconds $(SOAK_SECONDS)
+
+# What the program reads is laid out in share/loopmark as it is here, so that it is found alike.
+INSTALLED       = $(DESTDIR)$(PREFIX)
+SHARE           = $(INSTALLED)/share
+LIBEXEC         = $(INSTALLED)/libexec/loopmark
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/loopmark
+ZSH_COMPLETION  = $(SHARE)/zsh/site-functions/_loopmark
+
+install: all ## installs the program, its data, man page and completion; PREFIX, DESTDIR
+	@$(MAKE) --no-print-directory install-built
+
+install-built: uninstall
+	install -D $(PROGRAM) "$(INSTALLED)/bin/loopmark"
+	install -D -m 644 -t "$(SHARE)/loopmark/harness/experiments" harness/experiments/*.ini
+	install -D -m 644 -t "$(SHARE)/loopmark/plots" plots/*.gp
+	install -D -m 644 -t "$(SHARE)/loopmark/workloads/servers" workloads/servers/*.py
+	install -D -m 644 -t "$(SHARE)/loopmark/results" results/README.md
+	install -D -t "$(LIBEXEC)" $(wildcard $(RAW_SERVERS))
+	install -d "$(SHARE)/loopmark/build"
+	ln -s ../../../libexec/loopmark "$(SHARE)/loopmark/build/servers"
+	install -D -m 644 $(MAN_PAGE) "$(SHARE)/man/man1/loopmark.1"
+	install -D -m 644 harness/completion/loopmark.bash "$(BASH_COMPLETION)"
+	install -D -m 644 harness/completion/_loopmark "$(ZSH_COMPLETION)"
+
+uninstall: ## removes what `make install` with the same PREFIX and DESTDIR has put there
+	rm -rf "$(SHARE)/loopmark" "$(LIBEXEC)"
+	rm -f "$(INSTALLED)/bin/loopmark" "$(SHARE)/man/man1/loopmark.1" \
+	    "$(BASH_COMPLETION)" "$(ZSH_COMPLETION)"
 
 clean: ## removes everything that was built
 	rm -rf build
@@ -184,7 +220,6 @@ $(BUILD)/info: setup
 	$(call when_changed,printf '%s\n' \
 	    "'-DLOOPMARK_REVISION=\"$$(git describe --always --dirty --abbrev=12 --exclude '*')\"'" \
 	    "'-DLOOPMARK_COMPILER=\"$$($(CC) --version | head -n 1)\"'" \
-	    "'-DLOOPMARK_SOURCE_DIR=\"$(CURDIR)\"'" \
 	    "'-DLOOPMARK_FLAGS=\"$(strip $(CFLAGS) $(SANITIZE_$(SAN)))\"'")
 
 INFORMED := $(patsubst %.c,$(BUILD)/%.o,$(shell grep -l build_info.h $(SOURCES) \
@@ -216,6 +251,9 @@ LINK = $(CC) @$(BUILD)/flags $(filter %.o,$^) $(ARCHIVE) @$(BUILD)/libraries
 
 $(PROGRAM): $(BUILD)/harness/main.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -o $@
+
+$(MAN_PAGE): $(PROGRAM)
+	$$(setarch -R true 2>/dev/null && echo setarch -R) $< --man-page >$@
 
 # Programs that an experiment starts as servers. One whose library is missing is left out.
 LIBRARY_raw_io_uring = liburing

@@ -15,8 +15,5 @@
 #ifndef LOOPMARK_FLAGS
 #define LOOPMARK_FLAGS "unknown" /* optimisation and sanitizers: "-O2 -g" */
 #endif
-#ifndef LOOPMARK_SOURCE_DIR
-#define LOOPMARK_SOURCE_DIR "." /* the checkout it was built in */
-#endif
 
 #endif

@@ -28,7 +28,7 @@ struct command {
 };
 
 extern const struct command command_list, command_serve, command_load, command_run, command_report,
-    command_plot, command_hist, command_audit, command_selftest;
+    command_plot, command_hist, command_audit, command_selftest, command_postgres;
 
 /* Prints the help of `command`: to stdout, when asked for. */
 void command_print_help(const struct command *command, FILE *stream);

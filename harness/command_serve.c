@@ -11,6 +11,7 @@
 #include "harness/command.h"
 #include "harness/control.h"
 #include "harness/limits.h"
+#include "harness/serve_monitor.h"
 #include "workloads/workload.h"
 
 static const char help[] =
@@ -20,17 +21,24 @@ static const char help[] =
     "  --workload WORKLOAD  what to serve\n"
     "  --listen ADDR        127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 chooses a free one\n"
     "  --set KNOB=VALUE     a knob of the server's side; may be repeated\n"
+    "  --monitor[=KINDS]    tell on stderr what the loop does with its time: lag, saturation,\n"
+    "                       callbacks, passes, tasks, with commas between; without KINDS, all\n"
+    "  --monitor-interval TIME       how often the timer of lag and saturation is due (100ms)\n"
+    "  --monitor-threshold TIME      from when on a callback is slow (100ms)\n"
+    "  --monitor-task-threshold TIME from when on a task is slow (1s)\n"
     "\n"
     "Prints `listening on ADDR` when ready. On SIGINT or SIGTERM it stops accepting, lets what is\n"
     "under way come to its end, for a second at most, and ends; a second signal ends it at once.\n"
     "\n"
     "examples:\n"
     "  loopmark serve --loop epoll --workload echo --listen 127.0.0.1:7000\n"
-    "  loopmark serve --loop libuv --workload echo --listen unix:/tmp/echo.sock\n";
+    "  loopmark serve --loop libuv --workload echo --listen unix:/tmp/echo.sock\n"
+    "  loopmark serve --loop epoll --workload http --listen 127.0.0.1:8080 --monitor=callbacks\n";
 
 struct options {
     const char *loop, *workload, *listen;
     int control_fd;
+    struct serve_monitor_options monitor;
     struct knob_values knobs;
     const struct workload *found;
     struct endpoint address;
@@ -39,7 +47,11 @@ struct options {
 static const struct option long_options[] = {
     {"loop", required_argument, NULL, 'l'},       {"workload", required_argument, NULL, 'w'},
     {"listen", required_argument, NULL, 'a'},     {"set", required_argument, NULL, 's'},
-    {"control-fd", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
+    {"control-fd", required_argument, NULL, 'c'}, {"monitor", optional_argument, NULL, 'm'},
+    {"monitor-interval", required_argument, NULL, 'i'},
+    {"monitor-threshold", required_argument, NULL, 't'},
+    {"monitor-task-threshold", required_argument, NULL, 'T'},
+    {NULL, 0, NULL, 0},
 };
 
 static int set_server_knobs(struct options *options, int argc, char **argv, struct error *error) {
@@ -58,6 +70,32 @@ static int set_server_knobs(struct options *options, int argc, char **argv, stru
         failure = knob_set_pair(&options->knobs, optarg, error);
     }
     return failure;
+}
+
+/* The other options of the monitors do not turn them on. */
+static int take_monitor_option(struct serve_monitor_options *monitor, int option, const char *text,
+                               struct error *error) {
+    double ns = 0;
+    int failure;
+    switch (option) {
+    case 'i':
+        failure = command_parse_number("--monitor-interval", KNOB_TIME, MONITOR_INTERVAL_LEAST_NS,
+                                       1e12, text, &ns, error);
+        monitor->config.interval_ns = (uint64_t)ns;
+        return failure;
+    case 't':
+        failure = command_parse_number("--monitor-threshold", KNOB_TIME,
+                                       MONITOR_SLOW_CALLBACK_LEAST_NS, 1e12, text, &ns, error);
+        monitor->config.slow_callback_ns = (uint64_t)ns;
+        return failure;
+    case 'T':
+        failure =
+            command_parse_number("--monitor-task-threshold", KNOB_TIME, 1, 1e12, text, &ns, error);
+        monitor->config.slow_task_ns = (uint64_t)ns;
+        return failure;
+    default:
+        return serve_monitor_kinds(text, &monitor->kinds, error);
+    }
 }
 
 static int read_options(struct options *options, int argc, char **argv, struct error *error) {
@@ -79,6 +117,13 @@ static int read_options(struct options *options, int argc, char **argv, struct e
             break;
         case 's':
             break; /* after the workload is known */
+        case 'm':
+        case 'i':
+        case 't':
+        case 'T':
+            if (take_monitor_option(&options->monitor, option, optarg, error))
+                return -EINVAL;
+            break;
         default:
             return -EINVAL; /* getopt has said what is wrong */
         }
@@ -105,20 +150,47 @@ struct serving {
     struct timer look; /* while draining: is anything under way still? */
     struct loop *loop;
     const struct workload_server *workload;
-    struct server *server; /* null: it does not accept any more */
+    struct control *control; /* or null */
+    struct server *server;   /* null: it does not accept any more */
+    struct server *stopping; /* until workload->stopped says that nothing of it is left */
     uint64_t drained_by_ns;
 };
 
 static void stop_accepting(struct serving *serving) {
-    if (serving->server)
-        serving->workload->stop(serving->server);
+    if (!serving->server)
+        return;
+    if (serving->control)
+        control_set_server(serving->control, NULL, NULL);
+    serving->workload->stop(serving->server);
+    if (serving->workload->stopped)
+        serving->stopping = serving->server;
     serving->server = NULL;
+}
+
+/* Whether nothing but streams is left; `now`: what there is, is given up. */
+static bool has_stopped(struct serving *serving, bool now) {
+    if (serving->stopping && serving->workload->stopped(serving->stopping, now))
+        serving->stopping = NULL;
+    return !serving->stopping;
+}
+
+/* Pass by pass, as nothing but the loop is left to wait for. */
+static void give_up(struct serving *serving) {
+    const struct timespec pause = {.tv_nsec = (long)NS_PER_MS};
+    uint64_t by_ns = clock_now_ns() + DRAIN_NS;
+    while (!has_stopped(serving, true) && clock_now_ns() < by_ns) {
+        loop_stop(serving->loop);
+        if (loop_run(serving->loop))
+            break;
+        nanosleep(&pause, NULL);
+    }
 }
 
 static void look_again(struct timer *look) {
     struct serving *serving = CONTAINER_OF(look, struct serving, look);
     uint64_t now_ns = clock_now_ns();
-    if (loop_has_streams(serving->loop) && now_ns < serving->drained_by_ns)
+    bool over = has_stopped(serving, false) && !loop_has_streams(serving->loop);
+    if (!over && now_ns < serving->drained_by_ns)
         timer_set(serving->loop, look, now_ns + DRAIN_LOOK_NS);
     else
         loop_stop(serving->loop);
@@ -159,6 +231,8 @@ static int serve_until_told(struct serving *serving, const struct options *optio
                                            &bound, &serving->server, error);
     if (failure)
         return failure;
+    if (serving->control)
+        control_set_server(serving->control, serving->workload, serving->server);
     endpoint_format(&bound, address);
     printf("listening on %s\n", address);
     fflush(stdout);
@@ -172,6 +246,7 @@ static int serve_until_told(struct serving *serving, const struct options *optio
                 (unsigned long long)refused, options->loop);
     stop_accepting(serving);
     timer_cancel(serving->loop, &serving->look);
+    give_up(serving);
     return failure;
 }
 
@@ -179,17 +254,21 @@ static int serve_until_told(struct serving *serving, const struct options *optio
 static int serve(struct loop *loop, const struct options *options, struct error *error) {
     struct serving serving = {
         .look.on_due = look_again, .loop = loop, .workload = options->found->server};
-    struct control *control = NULL;
+    struct serve_monitor *monitor = NULL;
     int failure = watch_signals(&serving);
     if (failure)
         return error_set(error, failure, "cannot watch for signals: %s", strerror(-failure));
-    if (options->control_fd >= 0 && control_start(loop, options->control_fd, &control))
+    failure = serve_monitor_start(loop, &options->monitor, &monitor, error);
+    if (failure)
+        ;
+    else if (options->control_fd >= 0 && control_start(loop, options->control_fd, &serving.control))
         failure =
             error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
     else
         failure = serve_until_told(&serving, options, error);
-    if (control)
-        control_stop(control);
+    serve_monitor_stop(monitor);
+    if (serving.control)
+        control_stop(serving.control);
     watch_set(loop, &serving.signals, 0);
     close(serving.signals.fd);
     return failure;

@@ -3,24 +3,48 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { ASK_LOOP = '?', ASK_WORKLOAD = 'w' };
+
 struct control {
     struct loop *loop;
     struct watch watch;
+    const struct workload_server *workload;
+    const struct server *server; /* or null */
 };
+
+static void read_workload(const struct control *control, struct control_workload *told) {
+    struct workload_counter counters[WORKLOAD_COUNTERS_MOST];
+    *told = (struct control_workload){.count = 0};
+    if (!control->server || !control->workload->counters)
+        return;
+    told->count = control->workload->counters(control->server, counters);
+    for (size_t i = 0; i < told->count; i++) {
+        snprintf(told->counters[i].name, CONTROL_NAME_BYTES, "%s", counters[i].name);
+        told->counters[i].value = counters[i].value;
+    }
+}
+
+static ssize_t answer(const struct control *control, char question) {
+    struct control_workload workload;
+    const struct loop_counters *counters = loop_counters(control->loop);
+    if (question != ASK_WORKLOAD)
+        return send(control->watch.fd, counters, sizeof *counters, MSG_DONTWAIT | MSG_NOSIGNAL);
+    read_workload(control, &workload);
+    return send(control->watch.fd, &workload, sizeof workload, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
 
 static void asked(struct watch *watch, unsigned events) {
     (void)events;
     struct control *control = CONTAINER_OF(watch, struct control, watch);
     char question;
     ssize_t n = recv(watch->fd, &question, 1, MSG_DONTWAIT);
-    if (n == 1) {
-        const struct loop_counters *counters = loop_counters(control->loop);
-        n = send(watch->fd, counters, sizeof *counters, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    if (n == 1)
+        n = answer(control, question);
     /* The harness is gone, or does not read: nobody is left to tell. */
     if (n == 0 || (n < 0 && errno != EAGAIN))
         watch_set(control->loop, watch, 0);
@@ -47,15 +71,29 @@ void control_stop(struct control *control) {
     free(control);
 }
 
-int control_ask(int fd, struct loop_counters *counters, int timeout_ms) {
+void control_set_server(struct control *control, const struct workload_server *workload,
+                        const struct server *server) {
+    control->workload = workload;
+    control->server = server;
+}
+
+static int ask(int fd, char question, void *answer, size_t size, int timeout_ms) {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
-    if (send(fd, "?", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+    if (send(fd, &question, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
         return -EPIPE;
     int count = poll(&ready, 1, timeout_ms);
     if (count == 0)
         return -ETIMEDOUT;
     if (count < 0)
         return -errno;
-    ssize_t n = recv(fd, counters, sizeof *counters, MSG_DONTWAIT);
-    return n == sizeof *counters ? 0 : -EPIPE;
+    ssize_t n = recv(fd, answer, size, MSG_DONTWAIT);
+    return n == (ssize_t)size ? 0 : -EPIPE;
+}
+
+int control_ask(int fd, struct loop_counters *counters, int timeout_ms) {
+    return ask(fd, ASK_LOOP, counters, sizeof *counters, timeout_ms);
+}
+
+int control_ask_workload(int fd, struct control_workload *counters, int timeout_ms) {
+    return ask(fd, ASK_WORKLOAD, counters, sizeof *counters, timeout_ms);
 }

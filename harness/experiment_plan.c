@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "harness/experiment.h"
+#include "harness/load_knobs.h"
 #include "loops/check.h"
 
 /* Of a server besides its connections: standard streams, listener, epoll, wake-up, control, reserve
@@ -273,11 +274,22 @@ static int check_descriptors(const struct check *check, const struct cell *cell,
         contender->name, limit, cell->label, wanted, limit - RESERVED_DESCRIPTORS, contender->name);
 }
 
+static int check_name(const struct check *check, const struct cell *cell) {
+    if (knob_get(&cell->knobs, "resolve") == RESOLVE_ONCE ||
+        knob_get(&cell->knobs, "transport") == TRANSPORT_TCP)
+        return 0;
+    return refuse(check, knob_line(check->experiment, "resolve", check->experiment->measure_line),
+                  "resolve = connection looks a host name up, and with transport = unix there is "
+                  "none");
+}
+
 static int check_cell(const struct check *check, const struct cell *cell) {
     const struct experiment *experiment = check->experiment;
     int failure = check_rate(check, cell, false);
     if (failure == 0)
         failure = check_rate(check, cell, true);
+    if (failure == 0)
+        failure = check_name(check, cell);
     size_t running = 0;
     for (size_t i = 0; failure == 0 && i < experiment->contender_count; i++)
         if (!experiment_excluded(experiment, cell, &experiment->contenders[i])) {

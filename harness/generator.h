@@ -65,11 +65,11 @@ struct thread {
     uint64_t opened_ns, closed_ns;        /* when the window really began and ended */
     struct schedule schedule;
     uint64_t own_start_ns; /* start_ns in own time: the schedule counts from there */
-    uint64_t quota;        /* requests left to measure (-n); 0 with no_quota */
+    uint64_t quota; /* requests left to measure (-n); 0 with no_quota */
     bool has_quota;
     struct timer due, mark, edge, scan, interval_end, connection_due;
     uint64_t none_open_since_ns;
-    int connect_error;        /* of the latest attempt that failed, negative; 0: none has */
+    int connect_error; /* of the latest attempt that failed, negative; 0: none has */
     const char *connect_what; /* more about it, or null */
 
     struct recorder service, lag;  /* open loop */
@@ -83,6 +83,7 @@ struct thread {
     _Atomic uint64_t answers; /* warm-up included; other threads read it at marks */
     uint64_t answers_in_window, received_bytes;
     uint64_t errors[LOAD_ERRORS], reconnects;
+    struct load_lookups lookups; /* of the window */
     struct load_cause causes[LOAD_CAUSES_MOST];
     uint32_t cause_count;
     struct own_usage before, after;
@@ -94,6 +95,7 @@ struct crew {
     const struct load_plan *plan;
     struct load_result *result;
     struct url url;
+    const char *looked_up;       /* the host name, for each connection; null: it was, once */
     struct interval_ring *rings; /* one a thread */
     atomic_bool *stopping;
     struct thread *threads;

@@ -88,6 +88,30 @@ static void retry_later(struct slot *slot) {
     timer_set(thread->loop, &slot->retry, clock_now_ns() + slot->backoff_ns);
 }
 
+/* Where getaddrinfo is called on an event loop, as clients that keep no names do, nothing else
+ * happens on it meanwhile: so it is here, and the time is the connection's. False: no connection
+ * now. */
+static bool look_up(struct slot *slot, const char *name) {
+    struct thread *thread = slot->thread;
+    struct load_lookups *lookups = &thread->lookups;
+    struct load_cause cause = {.phase = LOAD_PHASE_CONNECT};
+    cause.err = endpoint_look_up(&thread->crew->plan->target, name, &cause.what);
+    uint64_t took_ns = clock_now_ns() - slot->since_ns;
+    if (thread->phase == PHASE_WINDOW) {
+        lookups->count++;
+        lookups->total_ns += took_ns;
+        if (took_ns > lookups->longest_ns)
+            lookups->longest_ns = took_ns;
+    }
+    if (cause.err == 0)
+        return true;
+    connections_count_error(thread, LOAD_CONNECT, 1, &cause);
+    thread->connect_error = cause.err;
+    thread->connect_what = cause.what;
+    retry_later(slot);
+    return false;
+}
+
 static void start_connecting(struct slot *slot) {
     struct thread *thread = slot->thread;
     struct crew *crew = thread->crew;
@@ -97,6 +121,8 @@ static void start_connecting(struct slot *slot) {
     slot->since_ns = clock_now_ns();
     slot->failed = slot->recycling = false;
     slot->asked_here = 0;
+    if (crew->looked_up && !look_up(slot, crew->looked_up))
+        return;
     int failure =
         crew->plan->workload->client->connect(thread->client, source, slot, &slot->stream);
     if (failure == 0) {

@@ -87,11 +87,15 @@ static void add_outcomes(struct load_result *result, const struct thread *thread
     histogram_add_recorder(&result->connect, &thread->connect_times);
     result->has_statuses |= thread->has_statuses;
     result->reconnects += thread->reconnects;
+    result->lookups.count += thread->lookups.count;
+    result->lookups.total_ns += thread->lookups.total_ns;
+    if (thread->lookups.longest_ns > result->lookups.longest_ns)
+        result->lookups.longest_ns = thread->lookups.longest_ns;
 }
 
 static void add_thread(struct load_result *result, const struct thread *thread) {
-    uint64_t window_ns =
-        turns_own_between_ns(&thread->crew->plan->turns, thread->opened_ns, thread->closed_ns);
+    uint64_t window_ns = turns_own_between_ns(&thread->crew->plan->turns, thread->opened_ns,
+                                              thread->closed_ns);
     uint64_t cpu_ns = thread->after.cpu_ns - thread->before.cpu_ns;
     uint64_t spin_ns = thread->after.spin_ns - thread->before.spin_ns;
     if (spin_ns >
@@ -138,10 +142,10 @@ static void put_together(struct crew *crew) {
     judge_fairness(crew, result);
     /* What was due follows from the planned window, not from when its edges were noticed. */
     const struct thread *first = &crew->threads[0];
-    double planned_ns =
-        first->end_ns != UINT64_MAX
-            ? (double)turns_own_between_ns(&crew->plan->turns, first->window_ns, first->end_ns)
-            : (double)result->window_ns;
+    double planned_ns = first->end_ns != UINT64_MAX
+                            ? (double)turns_own_between_ns(&crew->plan->turns, first->window_ns,
+                                                           first->end_ns)
+                            : (double)result->window_ns;
     if (crew->open_loop && planned_ns > 0) {
         result->offered_rate = (double)result->due / planned_ns * 1e9;
         result->achieved_rate = (double)result->sent / planned_ns * 1e9;
@@ -222,6 +226,8 @@ static bool prepare(struct crew *crew) {
         crew->url = *crew->plan->url;
     else
         url_of_endpoint(crew->plan->workload->schemes[0], &crew->plan->target, &crew->url);
+    if (knob_get(knobs, "resolve") == RESOLVE_CONNECTION)
+        crew->looked_up = crew->plan->url ? crew->url.name : "localhost";
     crew->warmup_ns = (uint64_t)knob_get(knobs, "warmup");
     crew->duration_ns = (uint64_t)knob_get(knobs, "duration");
     crew->timeout_ns = (uint64_t)knob_get(knobs, "timeout");

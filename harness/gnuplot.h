@@ -15,8 +15,8 @@ struct gnuplot {
     char text[16 * 1024];  /* the assignments */
 };
 
-/* Finds plots/ under $LOOPMARK_SOURCE, else under the checkout this was built from, else here, and
- * gives the scripts their variable `source`. -ENOENT: there is no style.gp. */
+/* Finds plots/ in source_directory() and gives the scripts their variable `source`. -ENOENT: there
+ * is no style.gp. */
 int gnuplot_open(struct gnuplot *gnuplot, struct error *error);
 
 /* Whatever the text is, gnuplot takes no letter of it for its own language. */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "harness/control.h"
 #include "harness/interval.h"
 #include "harness/schedule.h"
 #include "harness/turns.h"
@@ -30,12 +31,12 @@ struct load_plan {
     const struct tls_client_options *tls;  /* as in client_setup */
     const struct endpoint *sources;        /* connect from these in turn; null: see load_knobs */
     uint32_t source_count;
-    bool verify;        /* check every byte of every answer */
-    bool no_spin;       /* open loop: sleep until a request is due instead of polling */
-    uint64_t requests;  /* measure this many instead of `duration`; 0: by time */
-    uint64_t seed;      /* of Poisson arrivals */
+    bool verify;       /* check every byte of every answer */
+    bool no_spin;      /* open loop: sleep until a request is due instead of polling */
+    uint64_t requests; /* measure this many instead of `duration`; 0: by time */
+    uint64_t seed;     /* of Poisson arrivals */
     struct turns turns; /* open loop: with other loads; its times below are then of its own turns */
-    cpu_set_t cpus;     /* where the generator may run; empty: anywhere */
+    cpu_set_t cpus;    /* where the generator may run; empty: anywhere */
     cpu_set_t
         watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
     pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
@@ -90,6 +91,11 @@ void load_add_cause(struct load_cause *causes, uint32_t *used, const struct load
 
 enum { LOAD_STATUS_CLASSES = 5 }; /* 1xx to 5xx */
 
+/* Look-ups of the server's host name. */
+struct load_lookups {
+    uint64_t count, total_ns, longest_ns;
+};
+
 struct load_interval {
     uint64_t at_ns; /* its end, from the start of the window */
     uint64_t length_ns;
@@ -110,6 +116,7 @@ struct server_mark {
     bool usage_known;
     struct loop_counters counters;
     bool counters_known;
+    struct control_workload workload; /* none, where nothing is known */
     uint64_t thorough_answers; /* by then, warm-up included; all threads */
 };
 
@@ -132,6 +139,7 @@ struct load_result {
     struct histogram status[LOAD_STATUS_CLASSES]; /* times of answers, as load_latency's */
     struct histogram connect;                     /* until a connection was open */
     uint64_t reconnects; /* connections ended as the protocol has it, and opened again */
+    struct load_lookups lookups; /* resolve = connection: those of the window */
     uint64_t received_bytes;
     struct histogram response, service, lag; /* closed loop: only service; load_latency */
     uint32_t connections, threads;

@@ -26,6 +26,12 @@ static const char *const status_errors_words[] = {
     NULL,
 };
 
+static const char *const resolve_words[] = {
+    [RESOLVE_CONNECTION] = "connection",
+    [RESOLVE_ONCE] = "once",
+    NULL,
+};
+
 int status_errors_from(enum status_errors which) {
     static const int first[] = {
         [STATUS_ERRORS_4XX] = 400, [STATUS_ERRORS_5XX] = 500, [STATUS_ERRORS_NONE] = 1000};
@@ -91,6 +97,14 @@ static const struct knob knobs[] = {
     COUNT_KNOB("requests_per_connection",
                "a new connection after so many requests; 0: as long as the server keeps it", 0, 0,
                1e9),
+    {.name = "resolve",
+     .help = "look the server's host name up once, or for each connection: that blocks the thread",
+     .type = KNOB_CHOICE,
+     .side = KNOB_CLIENT,
+     .initial = RESOLVE_ONCE,
+     .least = RESOLVE_CONNECTION,
+     .most = RESOLVE_ONCE,
+     .choices = resolve_words},
     {.name = "status_errors",
      .help = "answers whose status counts as an error: from 4xx or 5xx up, or none",
      .type = KNOB_CHOICE,

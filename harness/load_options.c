@@ -1,6 +1,7 @@
 /* load_options.c: see load_options.h. */
 #include "harness/load_options.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -531,11 +532,27 @@ static int check_tls(const struct load_options *options, struct error *error) {
     return failure;
 }
 
+/* Only a name can be looked up. */
+static int check_resolve(const struct load_options *options, struct error *error) {
+    struct in6_addr address;
+    const char *name = options->url.name;
+    if (knob_get(&options->plan.knobs, "resolve") == RESOLVE_ONCE)
+        return 0;
+    if (endpoint_is_unix(&options->plan.target))
+        return error_set(error, -EINVAL, "resolve=connection: a unix socket has no host name");
+    if (inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1)
+        return error_set(error, -EINVAL,
+                         "resolve=connection: %s is an address already; name the host, like "
+                         "localhost",
+                         name);
+    return 0;
+}
+
 /* What was given is never silently left out. */
 static int check_meaning(const struct load_options *options, struct error *error) {
     const struct load_plan *plan = &options->plan;
     if (check_steps(options, error) || (!has_steps(options) && check_open_loop(plan, error)) ||
-        check_http(options, error) || check_tls(options, error))
+        check_http(options, error) || check_tls(options, error) || check_resolve(options, error))
         return -EINVAL;
     if (given(plan, "duration") && plan->requests > 0)
         return error_set(error, -EINVAL, "either --duration or --requests, not both");

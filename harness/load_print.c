@@ -121,7 +121,7 @@ static void print_rate(const struct load_plan *plan, const struct load_result *r
 }
 
 static void print_answers(const struct load_result *result) {
-    char count[UNITS_TEXT_BYTES];
+    char count[UNITS_TEXT_BYTES], mean[UNITS_TEXT_BYTES];
     const char *before = " (";
     printf("  %s answers", units_count((double)result->requests, count));
     for (size_t i = 0; i < LOAD_STATUS_CLASSES; i++) {
@@ -136,6 +136,10 @@ static void print_answers(const struct load_result *result) {
             printf(", %llu %s", (unsigned long long)result->errors[i], load_error_names[i]);
     if (result->reconnects > 0)
         printf("; %llu reconnects", (unsigned long long)result->reconnects);
+    uint64_t lookups = result->lookups.count;
+    if (lookups > 0)
+        printf("; %llu look-ups of the host name, mean %s", (unsigned long long)lookups,
+               units_time((double)result->lookups.total_ns / (double)lookups, mean));
     printf("\n");
 }
 

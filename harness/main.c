@@ -7,11 +7,13 @@
 
 #include "harness/build_info.h"
 #include "harness/command.h"
+#include "harness/completion.h"
+#include "harness/man_page.h"
 #include "loops/check.h"
 
 static const struct command *const commands[] = {
     &command_run,      &command_load,   &command_serve, &command_hist, &command_audit,
-    &command_selftest, &command_report, &command_plot,  &command_list,
+    &command_selftest, &command_report, &command_plot,  &command_list, &command_postgres,
 };
 
 static const char head[] = "loopmark: does an event-loop tuning claim hold on this machine?\n"
@@ -32,6 +34,8 @@ static const char tail[] =
     "`loopmark COMMAND --help` tells more. Results go to stdout, progress to stderr.\n"
     "exit codes: 0 ok, 1 the tool or the target failed, 2 usage, 3 a gate was broken,\n"
     "            4 cannot tell (--strict), 5 measured but not valid, 130 interrupted\n";
+
+static const struct manual manual = {head, commands, ARRAY_LENGTH(commands), tail};
 
 static void print_help(FILE *stream) {
     fputs(head, stream);
@@ -93,6 +97,17 @@ static int run_command(const struct command *command, int argc, char **argv) {
     return code;
 }
 
+/* For the Makefile and for shells: not in the help. */
+static bool run_hidden(int argc, char **argv) {
+    bool man_page = strcmp(argv[1], "--man-page") == 0;
+    bool complete = strcmp(argv[1], "--complete") == 0;
+    if (man_page)
+        man_page_write(&manual, stdout);
+    if (complete)
+        completion_write(&manual, (const char *const *)argv + 2, (size_t)argc - 2, stdout);
+    return man_page || complete;
+}
+
 int main(int argc, char **argv) {
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, children would vanish unseen */
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of writing it */
@@ -109,6 +124,8 @@ int main(int argc, char **argv) {
         printf("loopmark %s (%s)\n", LOOPMARK_REVISION, LOOPMARK_COMPILER);
         return EXIT_OK;
     }
+    if (run_hidden(argc, argv))
+        return fflush(stdout) || ferror(stdout) ? EXIT_FAILED : EXIT_OK;
     for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return run_command(commands[i], argc - 1, argv + 1);

@@ -9,10 +9,9 @@
 #include "loops/error.h"
 
 /* Draws every figure that an experiment of the run has data for; a run without any is fine. The .gp
- * files are looked for in plots/ under $LOOPMARK_SOURCE, else under the checkout this was built
- * from, else here. -ENOENT: no run.json, no plots/style.gp, or no gnuplot (`error` names the
- * package): figures are an extra, so a caller that has just measured should go on. -EIO: gnuplot
- * failed. */
+ * files are those of plots/ in source_directory() (source.h). -ENOENT: no run.json, no style.gp, or
+ * no gnuplot (`error` names the package): figures are an extra, so a caller that has just measured
+ * should go on. -EIO: gnuplot failed. */
 int plot_run(const char *directory, struct error *error);
 
 #endif

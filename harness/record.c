@@ -177,6 +177,15 @@ static void add_counters(json_t *object, const struct load_result *result, doubl
                         known ? count(after->accept_refused) : json_null());
 }
 
+/* As they were at the window's end. */
+static json_t *workload_counters(const struct control_workload *workload) {
+    json_t *object = workload->count > 0 ? json_object() : json_null();
+    for (size_t i = 0; i < workload->count; i++)
+        json_object_set_new(object, workload->counters[i].name,
+                            json_real(workload->counters[i].value));
+    return object;
+}
+
 static json_t *server(const struct load_result *result, const struct validity *validity) {
     const struct server_mark *before = &result->before, *after = &result->after;
     double cpu_us = record_server_cpu_us(result);
@@ -187,9 +196,10 @@ static json_t *server(const struct load_result *result, const struct validity *v
     json_object_set_new(object, "cpu_us_per_request", number_or_null(cpu_us >= 0, cpu_us));
     /* Good as a share, so it is applied to the exact sum. */
     double split = (double)(used.user_ns + used.system_ns);
-    json_object_set_new(object, "user_us_per_request",
-                        number_or_null(known && cpu_us >= 0 && split >= SPLIT_LEAST_NS,
-                                       cpu_us * (double)used.user_ns / split));
+    json_object_set_new(
+        object, "user_us_per_request",
+        number_or_null(known && cpu_us >= 0 && split >= SPLIT_LEAST_NS,
+                       cpu_us * (double)used.user_ns / split));
     json_object_set_new(object, "busy",
                         number_or_null(validity->server_busy >= 0, validity->server_busy));
     json_object_set_new(
@@ -198,6 +208,7 @@ static json_t *server(const struct load_result *result, const struct validity *v
                        (double)(used.voluntary_switches + used.involuntary_switches) / requests));
     json_object_set_new(object, "max_rss_bytes", known ? count(used.max_rss_bytes) : json_null());
     add_counters(object, result, requests);
+    json_object_set_new(object, "workload", workload_counters(&after->workload));
     return object;
 }
 
@@ -208,6 +219,17 @@ static json_t *reasons(const struct validity *validity) {
     for (size_t i = 0; i < validity->reason_count; i++)
         json_array_append_new(list, json_string(validity->reasons[i]));
     return list;
+}
+
+static json_t *lookups(const struct load_lookups *lookups) {
+    if (lookups->count == 0)
+        return json_null();
+    json_t *object = json_object();
+    json_object_set_new(object, "mean",
+                        json_real((double)lookups->total_ns / (double)lookups->count));
+    json_object_set_new(object, "max", count(lookups->longest_ns));
+    json_object_set_new(object, "count", count(lookups->count));
+    return object;
 }
 
 static json_t *turns(const struct turns *turns) {
@@ -245,6 +267,7 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "status", statuses(result));
     json_object_set_new(object, "reconnects", count(result->reconnects));
     json_object_set_new(object, "connect_ns", latency(&result->connect, NULL));
+    json_object_set_new(object, "resolve_ns", lookups(&result->lookups));
     json_object_set_new(object, "unstable", json_boolean(validity->unstable));
     json_object_set_new(object, "drift",
                         number_or_null(validity->drift.known, validity->drift.change));

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "monitor.h"
 
 struct stream {
     struct loop *loop;
@@ -83,6 +84,8 @@ struct backend {
     size_t stream_bytes; /* sizeof its stream struct, whose first member is struct stream */
     size_t listener_bytes;
     const char *(*built_on)(void); /* may be null */
+    /* The library's own loop, for what is built on it: libuv's uv_loop_t. Null elsewhere. */
+    void *(*native)(struct loop *loop);
 
     /* 0, or -ENOTSUP with the reason: not built, the kernel refuses, … May be null: always. */
     int (*available)(struct error *reason);
@@ -211,6 +214,9 @@ struct loop {
     uint64_t callback_serial;
     uint64_t pass_events;
     int reserve_fd; /* given up to accept and close a connection when descriptors run out */
+    struct monitor *monitor;          /* of its passes; null: nobody looks */
+    struct monitor *callback_monitor; /* the same one, or null: of its callbacks too */
+    struct trace *trace;
     struct loop_counters counters;
 };
 
@@ -221,12 +227,43 @@ static inline void loop_read_clock(struct loop *loop) {
     }
 }
 
-/* The kernel has returned. Without timers nothing depends on when that was, and the clock is read
- * only if somebody asks for the time. */
+/* The kernel has returned. Without timers and monitors nothing depends on when that was, and the
+ * clock is read only if somebody asks for the time. */
 static inline void loop_entered(struct loop *loop) {
-    if (loop->timer_count > 0)
+    if (loop->timer_count > 0 || loop->monitor)
         loop_read_clock(loop);
 }
+
+/* Every callback to a workload goes through this: CALL_BACK(loop, kind, function, arguments…). What
+ * `function` is read from may be gone after it. */
+#define CALL_BACK(of_loop, kind, function, ...)                                                    \
+    do {                                                                                           \
+        struct loop *const loop_ = (of_loop);                                                      \
+        loop_->callback_serial++;                                                                  \
+        if (__builtin_expect(loop_->callback_monitor == NULL, 1)) {                                \
+            (function)(__VA_ARGS__);                                                               \
+        } else {                                                                                   \
+            void (*const called_)(void) = (void (*)(void))(function);                              \
+            uint64_t outer_ns_ = monitor_callback_begins(loop_);                                   \
+            (function)(__VA_ARGS__);                                                               \
+            monitor_callback_ends(loop_, outer_ns_, kind, called_);                                \
+        }                                                                                          \
+    } while (0)
+
+/* monitor.c: what it wants to hear of callbacks, while loop->callback_monitor is there, … */
+uint64_t monitor_callback_begins(struct loop *loop);
+void monitor_callback_ends(struct loop *loop, uint64_t outer_ns, enum callback_kind kind,
+                           void (*function)(void));
+/* … and of passes, while loop->monitor is there, in this order. */
+void monitor_run_begins(struct loop *loop);
+void monitor_timers_ran(struct loop *loop); /* only if there were any */
+void monitor_io_ran(struct loop *loop);
+void monitor_pass_ends(struct loop *loop);
+
+/* trace.c: on and off. -ENOMEM. */
+int trace_open(struct loop *loop, const struct monitor_config *config,
+               const struct monitor_events *events, void *data);
+void trace_close(struct loop *loop);
 
 /* A receive buffer nobody holds; valid until the next call. Null when memory is out. */
 struct buffer *loop_receive_buffer(struct loop *loop);

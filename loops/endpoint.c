@@ -83,6 +83,33 @@ int endpoint_parse(const char *text, struct endpoint *endpoint, struct error *er
     return 0;
 }
 
+static bool is_same_host(const struct sockaddr *a, const struct sockaddr *b) {
+    if (a->sa_family != b->sa_family)
+        return false;
+    if (a->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+    return a->sa_family == AF_INET6 &&
+           IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                              &((const struct sockaddr_in6 *)b)->sin6_addr);
+}
+
+int endpoint_look_up(const struct endpoint *endpoint, const char *name, const char **what) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    bool has_it = false;
+    int failure = getaddrinfo(name, NULL, &hints, &found);
+    if (failure) {
+        *what = gai_strerror(failure);
+        return -ENXIO;
+    }
+    for (const struct addrinfo *each = found; each && !has_it; each = each->ai_next)
+        has_it = is_same_host(each->ai_addr, (const struct sockaddr *)&endpoint->address);
+    freeaddrinfo(found);
+    *what = has_it ? NULL : "the host name has not the address that is loaded";
+    return has_it ? 0 : -ENXIO;
+}
+
 void endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_BYTES]) {
     char host[INET6_ADDRSTRLEN] = "?";
     switch (endpoint->address.ss_family) {

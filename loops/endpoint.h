@@ -22,6 +22,11 @@ struct endpoint {
  * filled. */
 int endpoint_parse(const char *text, struct endpoint *endpoint, struct error *error);
 
+/* Looks the host name up, each time anew. This blocks, and where no file has the name it asks the
+ * network. 0: the address of `endpoint` (TCP) is among those the name has, whatever their order.
+ * -ENXIO: it is not, or there is no such name; `*what` is static text that says which. */
+int endpoint_look_up(const struct endpoint *endpoint, const char *name, const char **what);
+
 /* The same form back: what `endpoint_parse` would accept. */
 void endpoint_format(const struct endpoint *endpoint, char text[ENDPOINT_TEXT_BYTES]);
 

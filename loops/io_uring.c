@@ -441,10 +441,8 @@ static void watch_completed(struct uring_watch *own, uint64_t user_data, int res
         events |= WATCH_READ;
     if (result < 0 || result & (POLLOUT | POLLHUP | POLLERR))
         events |= WATCH_WRITE;
-    if (events & watch->events) {
-        loop->callback_serial++;
-        watch->on_ready(watch, events & watch->events);
-    }
+    if (events & watch->events)
+        CALL_BACK(loop, CALLBACK_WATCH, watch->on_ready, watch, events & watch->events);
     /* Its callback may have ended it, or changed what it asks for. */
     if (ring_requester(&state_of(loop)->ring, user_data))
         start_watching(own, watch->events);

@@ -102,6 +102,10 @@ static struct libuv_stream *stream_of_handle(uv_stream_t *handle) {
     return CONTAINER_OF(handle, struct libuv_stream, handle.stream);
 }
 
+static void *libuv_native(struct loop *loop) {
+    return uv_of(loop);
+}
+
 /* Every callback that stands for an event begins with this. */
 static void count_event(struct loop *loop) {
     loop_entered(loop);
@@ -442,10 +446,8 @@ static void watch_ready(uv_poll_t *poll, int status, int ready) {
         events |= WATCH_READ;
     if (ready & UV_WRITABLE)
         events |= WATCH_WRITE;
-    if (events & watch->events) {
-        watch->loop->callback_serial++;
-        watch->on_ready(watch, events & watch->events);
-    }
+    if (events & watch->events)
+        CALL_BACK(watch->loop, CALLBACK_WATCH, watch->on_ready, watch, events & watch->events);
 }
 
 static void watch_closed(uv_handle_t *handle) {
@@ -572,6 +574,7 @@ static const char *libuv_version_text(void) {
 #define LIBUV_LOOP                                                                                 \
     .syscalls_exact = false, .stream_bytes = sizeof(struct libuv_stream),                          \
     .listener_bytes = sizeof(struct libuv_listener), .built_on = libuv_version_text,               \
+    .native = libuv_native,                                                                        \
     .open = libuv_open, .close = libuv_close, .wait = libuv_wait, .wake = libuv_wake,              \
     .listen = libuv_listen, .unlisten = libuv_unlisten, .connect = libuv_connect,                  \
     .pause = libuv_pause, .shutdown = libuv_shutdown, .finish = libuv_finish, .watch = libuv_watch

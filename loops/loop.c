@@ -116,6 +116,7 @@ int loop_open(const char *name, const struct loop_config *config, struct loop **
 static void run_deferred(struct loop *loop);
 
 void loop_free(struct loop *loop) {
+    loop_monitor(loop, NULL, NULL, NULL);
     while (loop->streams || loop->listeners) {
         for (struct stream *stream = loop->streams; stream; stream = stream->next)
             stream_close(stream);
@@ -249,10 +250,6 @@ void timer_cancel(struct loop *loop, struct timer *timer) {
     heap_sift_down(loop, last->heap_slot);
 }
 
-static void callback_begins(struct loop *loop) {
-    loop->callback_serial++;
-}
-
 /* One that sets itself again for a time already past waits for the next pass (timer_set), so that
  * it cannot keep the loop from its I/O. */
 static void run_timers(struct loop *loop) {
@@ -265,8 +262,7 @@ static void run_timers(struct loop *loop) {
         if (late_ns > loop->counters.timer_late_max_ns)
             loop->counters.timer_late_max_ns = late_ns;
         timer_cancel(loop, timer);
-        callback_begins(loop);
-        timer->on_due(timer);
+        CALL_BACK(loop, CALLBACK_TIMER, timer->on_due, timer);
     }
     loop->firing = false;
 }
@@ -309,8 +305,7 @@ static void run_posts(struct loop *loop) {
         struct post *post = first;
         first = post->next; /* before run: the memory is the caller's again then */
         loop->counters.posts++;
-        callback_begins(loop);
-        post->run(post);
+        CALL_BACK(loop, CALLBACK_POST, post->run, post);
     }
 }
 
@@ -377,6 +372,8 @@ static int run_pass(struct loop *loop) {
     bool spinning;
     uint64_t fired = counters->timers_fired, posts = counters->posts;
     run_timers(loop);
+    if (loop->monitor && counters->timers_fired != fired)
+        monitor_timers_ran(loop);
     int64_t timeout_ns = wait_timeout_ns(loop, &spinning);
     /* Callbacks have run since now_ns was read: a wait counted from there would end late, and their
      * time would pass for spinning. */
@@ -404,8 +401,12 @@ static int run_pass(struct loop *loop) {
     counters->events += loop->pass_events;
     if (loop->pass_events > counters->events_max)
         counters->events_max = loop->pass_events;
+    if (loop->monitor)
+        monitor_io_ran(loop);
     run_posts(loop);
     run_deferred(loop);
+    if (loop->monitor)
+        monitor_pass_ends(loop);
     loop->spun = spinning && loop->pass_events == 0 && counters->posts == posts;
     return failure;
 }
@@ -414,6 +415,8 @@ int loop_run(struct loop *loop) {
     int failure;
     loop->now_known = false;
     loop_read_clock(loop);
+    if (loop->monitor)
+        monitor_run_begins(loop);
     do
         failure = run_pass(loop);
     while (failure == 0 && !atomic_load(&loop->stopping));
@@ -752,11 +755,10 @@ void stream_deliver_open(struct stream *stream, int err) {
     if (stream->closing)
         return;
     loop_entered(stream->loop);
-    callback_begins(stream->loop);
     stream->connecting = false;
     stream->open = err == 0;
     if (stream->handler->on_open)
-        stream->handler->on_open(stream, err);
+        CALL_BACK(stream->loop, CALLBACK_OPEN, stream->handler->on_open, stream, err);
     if (err) {
         stream_fail(stream, err);
         stream->close_err = err; /* also if on_open has closed it already */
@@ -764,22 +766,33 @@ void stream_deliver_open(struct stream *stream, int err) {
         stream->backend->pause(stream); /* paused in on_open, before the backend could know */
 }
 
+/* Not inline: it keeps its arguments in registers that its caller would have to save each time. */
+static __attribute__((noinline)) void monitored_data(struct stream *stream, struct buffer *buffer,
+                                                     uint8_t *bytes, size_t n) {
+    CALL_BACK(stream->loop, CALLBACK_DATA, stream->handler->on_data, stream, buffer, bytes, n);
+}
+
 void stream_deliver_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
     CHECK(stream_wants_data(stream) && n > 0);
-    loop_entered(stream->loop);
-    callback_begins(stream->loop);
-    stream->loop->counters.received_bytes += n;
-    if (stream->handler->on_data)
-        stream->handler->on_data(stream, buffer, bytes, n);
+    struct loop *loop = stream->loop;
+    loop_entered(loop);
+    loop->counters.received_bytes += n;
+    if (!stream->handler->on_data)
+        return;
+    if (__builtin_expect(loop->callback_monitor != NULL, 0)) {
+        monitored_data(stream, buffer, bytes, n);
+        return;
+    }
+    loop->callback_serial++;
+    stream->handler->on_data(stream, buffer, bytes, n);
 }
 
 void stream_deliver_eof(struct stream *stream) {
     CHECK(stream_wants_data(stream));
     loop_entered(stream->loop);
-    callback_begins(stream->loop);
     stream->ended = true;
     if (stream->handler->on_eof)
-        stream->handler->on_eof(stream);
+        CALL_BACK(stream->loop, CALLBACK_EOF, stream->handler->on_eof, stream);
     else
         stream_close(stream);
 }
@@ -792,9 +805,9 @@ void stream_deliver_sent(struct stream *stream, int err) {
         stream_fail(stream, err);
     else if (stream->shutdown_wanted && !stream->shutdown_done && !stream->closing)
         shutdown_now(stream);
-    callback_begins(stream->loop);
     if (stream->handler->on_sent)
-        stream->handler->on_sent(stream, stream->cookie, err);
+        CALL_BACK(stream->loop, CALLBACK_SENT, stream->handler->on_sent, stream, stream->cookie,
+                  err);
 }
 
 static void forget_sent(struct stream *stream) {
@@ -810,15 +823,15 @@ void stream_finished(struct stream *stream) {
     CHECK(stream->finishing);
     if (stream->sent_due)
         forget_sent(stream);
-    callback_begins(stream->loop);
     if (stream->later) {
         stream->later = false;
         if (stream->handler->on_sent)
-            stream->handler->on_sent(stream, stream->cookie,
-                                     stream->close_err ? stream->close_err : -ECANCELED);
+            CALL_BACK(stream->loop, CALLBACK_SENT, stream->handler->on_sent, stream,
+                      stream->cookie, stream->close_err ? stream->close_err : -ECANCELED);
     }
     if (stream->handler->on_close)
-        stream->handler->on_close(stream, stream->close_err);
+        CALL_BACK(stream->loop, CALLBACK_CLOSE, stream->handler->on_close, stream,
+                  stream->close_err);
     free_stream(stream);
 }
 

@@ -277,10 +277,8 @@ struct readiness_watch {
 static void watch_ready(struct source *source, unsigned events) {
     struct watch *watch = CONTAINER_OF(source, struct readiness_watch, source)->watch;
     unsigned wanted = events & watch->events;
-    if (wanted) {
-        watch->loop->callback_serial++;
-        watch->on_ready(watch, wanted);
-    }
+    if (wanted)
+        CALL_BACK(watch->loop, CALLBACK_WATCH, watch->on_ready, watch, wanted);
 }
 
 int readiness_watch(struct watch *watch, unsigned events) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loops/trace.h"
 #include "workload.h"
 
 enum { ECHO_SIZE_MOST = 16 << 20 };
@@ -33,6 +34,7 @@ struct server {
 
 struct echo_connection {
     struct buffer *held; /* lent to the loop by a send that is SEND_LATER */
+    uint32_t task;       /* of it, when tasks are traced */
 };
 
 static void echo_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
@@ -62,6 +64,31 @@ static const struct stream_handler echo_handler = {
     .on_sent = echo_sent,
 };
 
+/* The same for a loop whose tasks are traced. A task is what one on_data brought. */
+static void traced_data(struct stream *stream, struct buffer *buffer, uint8_t *bytes, size_t n) {
+    struct loop *loop = stream_loop(stream);
+    struct echo_connection *connection = stream_state(stream);
+    uint32_t task = trace_begin(loop, "echo");
+    echo_data(stream, buffer, bytes, n);
+    if (connection->held) {
+        trace_step(loop, task, "sending");
+        connection->task = task;
+    } else
+        trace_end(loop, task, "sent");
+}
+
+static void traced_sent(struct stream *stream, void *cookie, int err) {
+    struct echo_connection *connection = stream_state(stream);
+    trace_end(stream_loop(stream), connection->task, err ? "not sent" : "sent");
+    echo_sent(stream, cookie, err);
+}
+
+static const struct stream_handler traced_handler = {
+    .state_bytes = sizeof(struct echo_connection),
+    .on_data = traced_data,
+    .on_sent = traced_sent,
+};
+
 enum { ECHO_BACKLOG = 4096 };
 
 static int echo_serve(struct loop *loop, const struct knob_values *knobs,
@@ -71,8 +98,9 @@ static int echo_serve(struct loop *loop, const struct knob_values *knobs,
     struct server *server = calloc(1, sizeof *server);
     if (!server)
         return error_set(error, -ENOMEM, "out of memory");
-    int failure = loop_listen(loop, listen, ECHO_BACKLOG, &echo_handler, server, &server->listener,
-                              bound, error);
+    const struct stream_handler *handler = loop_traces(loop) ? &traced_handler : &echo_handler;
+    int failure =
+        loop_listen(loop, listen, ECHO_BACKLOG, handler, server, &server->listener, bound, error);
     if (failure) {
         free(server);
         return failure;

@@ -37,6 +37,7 @@ static const struct {
 } status_lines[] = {
     {200, "HTTP/1.1 200 OK"},
     {400, "HTTP/1.1 400 Bad Request"},
+    {403, "HTTP/1.1 403 Forbidden"},
     {404, "HTTP/1.1 404 Not Found"},
     {405, "HTTP/1.1 405 Method Not Allowed"},
     {408, "HTTP/1.1 408 Request Timeout"},
@@ -44,7 +45,10 @@ static const struct {
     {414, "HTTP/1.1 414 URI Too Long"},
     {417, "HTTP/1.1 417 Expectation Failed"},
     {431, "HTTP/1.1 431 Request Header Fields Too Large"},
+    {500, "HTTP/1.1 500 Internal Server Error"},
     {501, "HTTP/1.1 501 Not Implemented"},
+    {503, "HTTP/1.1 503 Service Unavailable"},
+    {504, "HTTP/1.1 504 Gateway Timeout"},
     {505, "HTTP/1.1 505 HTTP Version Not Supported"},
 };
 
@@ -92,7 +96,9 @@ size_t http_format_head(char head[HTTP_HEAD_BYTES], const struct http_answer *an
     to = put(to, "\r\nContent-Type: text/plain\r\nContent-Length: ");
     to = put(put_number(to, answer->body_bytes), connection_lines[answer->connection]);
     if (answer->status == 405)
-        to = put(to, "\r\nAllow: GET, HEAD, POST, PUT");
+        to = put(put(to, "\r\nAllow: "), answer->allow ? answer->allow : "GET, HEAD, POST, PUT");
+    if (answer->status == 503)
+        to = put(to, "\r\nRetry-After: 1"); /* in seconds: RFC 9110 section 10.2.3 */
     to = put(to, "\r\n\r\n");
     CHECK(to - head <= HTTP_HEAD_BYTES);
     return (size_t)(to - head);

@@ -2,7 +2,8 @@
  * whole answers that are sent as they lie.
  *
  * Every answer has the form
- *   HTTP/1.1 STATUS REASON / Date / Content-Type / Content-Length / [Connection] / [Allow] / body
+ *   HTTP/1.1 STATUS REASON / Date / Content-Type / Content-Length / [Connection] / [Allow] /
+ *   [Retry-After] / body
  * Date is there because a server with a clock has to send it (RFC 9110 section 6.6.1), and because
  * the servers that are compared send it too. It is renewed when the first answer of a second is
  * asked for. */
@@ -35,7 +36,8 @@ void http_format_date(char date[HTTP_DATE_BYTES], int64_t seconds);
 enum http_connection { CONNECTION_UNSAID, CONNECTION_CLOSE, CONNECTION_KEEP_ALIVE };
 
 struct http_answer {
-    int status;          /* one that http_request.h names, 200, 404 or 408 */
+    int status;          /* one that http_answer.c has a line for */
+    const char *allow;   /* of 405; null: the server's own methods */
     uint64_t body_bytes; /* Content-Length */
     enum http_connection connection;
 };

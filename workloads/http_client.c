@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "request_set.h"
+
 #ifdef HAVE_LLHTTP
 
 #include <llhttp.h>
@@ -10,7 +12,6 @@
 #include <string.h>
 
 #include "loops/tls.h"
-#include "request_set.h"
 
 enum {
     HEAD_BYTES_MOST = 1024,         /* longer ones are parsed every time */
@@ -70,6 +71,7 @@ struct asker {
     uint64_t skip;       /* bytes of the body still to come, behind a known head */
     size_t bytes;
     uint64_t seen_bytes, hash; /* of the body; verify only */
+    bool unlike;               /* it does not begin as its request says */
 
     uint16_t asked[]; /* ring of in_flight: indices of requests */
 };
@@ -179,9 +181,20 @@ static int body_begins(llhttp_t *parser, const char *at, size_t length) {
     return PARSE_ON;
 }
 
+static bool continues_as(const struct http_request *request, uint64_t from, const char *at,
+                         size_t length) {
+    size_t known = strlen(request->begins);
+    if (from >= known)
+        return true;
+    size_t n = known - (size_t)from < length ? known - (size_t)from : length;
+    return memcmp(request->begins + from, at, n) == 0;
+}
+
 /* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/. */
 static int body_to_verify(llhttp_t *parser, const char *at, size_t length) {
     struct asker *asker = parser->data;
+    if (!continues_as(oldest_request(asker), asker->seen_bytes, at, length))
+        asker->unlike = true;
     for (size_t i = 0; i < length; i++)
         asker->hash = (asker->hash ^ (uint8_t)at[i]) * 0x100000001b3ull;
     asker->seen_bytes += length;
@@ -214,10 +227,11 @@ static void begin_answer(struct asker *asker) {
     asker->head_parsed = asker->complete = asker->last = false;
     asker->bytes = 0;
     asker->seen_bytes = 0;
+    asker->unlike = false;
     asker->hash = 0xcbf29ce484222325ull;
 }
 
-static bool is_expected(struct asker *asker) {
+static bool is_like_first(struct asker *asker) {
     struct expected *expected = &asker->client->expected[asker->asked[asker->first]];
     if (expected->status == 0)
         *expected = (struct expected){asker->status, asker->seen_bytes, asker->hash};
@@ -225,13 +239,24 @@ static bool is_expected(struct asker *asker) {
            expected->hash == asker->hash;
 }
 
+static bool begins_right(const struct asker *asker) {
+    return asker->status != 200 ||
+           (!asker->unlike && asker->seen_bytes >= strlen(oldest_request(asker)->begins));
+}
+
+/* Null, or what is wrong. */
+static const char *judge(struct asker *asker) {
+    if (oldest_request(asker)->begins[0])
+        return begins_right(asker) ? NULL : "not the answer to this request";
+    return is_like_first(asker) ? NULL : "unlike the first answer to the same request";
+}
+
 static void tell_answer(struct stream *stream, struct asker *asker) {
     const struct client *client = asker->client;
     struct answer answer = {.status = asker->status, .last = asker->last, .bytes = asker->bytes};
-    if (client->verify && !is_expected(asker)) {
+    answer.what = client->verify ? judge(asker) : NULL;
+    if (answer.what)
         answer.err = -EBADMSG;
-        answer.what = "unlike the first answer to the same request";
-    }
     asker->inside = false;
     asker->over = answer.last || answer.err;
     asker->first = wrapped(client, asker->first + 1);
@@ -457,13 +482,12 @@ static void http_stop(struct client *client) {
 static int take_requests(struct client *client, const struct client_setup *setup,
                          struct error *error) {
     static const struct request_options plain = {.method = "GET"};
-    client->set = setup->requests;
-    if (!client->set) {
-        int failure = request_set_open(&plain, setup->url, &client->own_set, error);
-        if (failure)
-            return failure;
-        client->set = client->own_set;
-    }
+    int failure = 0;
+    if (!client->own_set && !setup->requests)
+        failure = request_set_open(&plain, setup->url, &client->own_set, error);
+    if (failure)
+        return failure;
+    client->set = client->own_set ? client->own_set : setup->requests;
     client->known = calloc(client->set->count, sizeof *client->known);
     client->expected = calloc(client->set->count, sizeof *client->expected);
     if (!client->known || !client->expected || repeat_request(client))
@@ -483,14 +507,19 @@ static int prepare_tls(struct client *client, const struct client_setup *setup,
     return tls_client_open(&options, &client->tls, error);
 }
 
-static int http_start(const struct client_setup *setup, struct client **out, struct error *error) {
+int http_client_start_with(const struct client_setup *setup, struct request_set *requests,
+                           struct client **out, struct error *error) {
     struct client *client = calloc(1, sizeof *client);
-    if (!client)
+    if (!client) {
+        if (requests)
+            request_set_close(requests);
         return error_set(error, -ENOMEM, "out of memory");
+    }
     *client = (struct client){.loop = setup->loop,
                               .target = setup->url->endpoint,
                               .handler = asker_handler,
                               .events = setup->events,
+                              .own_set = requests,
                               .in_flight = setup->in_flight,
                               .limit = setup->requests_per_connection,
                               .verify = setup->verify};
@@ -505,10 +534,22 @@ static int http_start(const struct client_setup *setup, struct client **out, str
     return failure;
 }
 
+static int http_start(const struct client_setup *setup, struct client **client,
+                      struct error *error) {
+    return http_client_start_with(setup, NULL, client, error);
+}
+
 const struct workload_client http_client = {
     .start = http_start, .connect = http_connect, .request = http_request, .stop = http_stop};
 
 #else
+
+int http_client_start_with(const struct client_setup *setup, struct request_set *requests,
+                           struct client **client, struct error *error) {
+    if (requests)
+        request_set_close(requests);
+    return http_client.start(setup, client, error);
+}
 
 static int http_start(const struct client_setup *setup, struct client **client,
                       struct error *error) {

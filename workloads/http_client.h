@@ -13,7 +13,8 @@
  * status is told, never judged. What is wrong:
  *
  *   -EPROTO   not HTTP/1: llhttp says what; or bytes that nobody asked for
- *   -EBADMSG  verify only: status or body is not that of the first answer to the same request
+ *   -EBADMSG  verify only: status or body is not that of the first answer to the same request; or,
+ *             where the request tells how a right answer begins, a 200 does not
  *   -EPIPE    the connection ended before an answer was complete
  *
  * A connection that the server closes while nothing is asked is closed without an error
@@ -26,7 +27,14 @@
 
 #include "workload.h"
 
+struct request_set; /* request_set.h */
+
 /* Without llhttp its `start` is -ENOTSUP with the reason. */
 extern const struct workload_client http_client;
+
+/* http_client.start with requests that belong to the client from here on, also after an error.
+ * Null: with those of `setup`. */
+int http_client_start_with(const struct client_setup *setup, struct request_set *requests,
+                           struct client **client, struct error *error);
 
 #endif

@@ -223,8 +223,13 @@ static int take_line(struct maker *maker, char *line, struct error *error) {
     return add_request(maker, weight, method, path, *body ? body : NULL, error);
 }
 
+/* For messages. */
+static const char *place(const struct request_options *options) {
+    return options->lines ? "requests" : options->file;
+}
+
 static int read_mix(struct maker *maker, FILE *file, struct error *error) {
-    const char *path = maker->options->file;
+    const char *path = place(maker->options);
     char *line = NULL;
     size_t room = 0;
     ssize_t length;
@@ -245,8 +250,9 @@ static int read_mix(struct maker *maker, FILE *file, struct error *error) {
 }
 
 static int make_mix(struct maker *maker, struct error *error) {
-    const char *path = maker->options->file;
-    FILE *file = fopen(path, "re");
+    const char *path = place(maker->options);
+    const char *lines = maker->options->lines;
+    FILE *file = lines ? fmemopen((void *)(uintptr_t)lines, strlen(lines), "r") : fopen(path, "re");
     if (!file)
         return error_set(error, -EINVAL, "%s: cannot open: %s", path, strerror(errno));
     int failure = read_mix(maker, file, error);
@@ -301,8 +307,9 @@ int request_set_open(const struct request_options *options, const struct url *ur
         failure = check_header(options->headers[i], error);
     const char *method = options->method ? options->method : options->body ? "POST" : "GET";
     if (!failure)
-        failure = options->file ? make_mix(&maker, error)
-                                : add_request(&maker, 1, method, url->path, options->body, error);
+        failure = options->file || options->lines
+                      ? make_mix(&maker, error)
+                      : add_request(&maker, 1, method, url->path, options->body, error);
     if (!failure)
         failure = make_order(set, error);
     if (failure)

@@ -17,11 +17,13 @@
 #include "url.h"
 
 enum { REQUESTS_MOST = 1024, WEIGHTS_MOST = 65536, BODY_BYTES_MOST = 64 << 20 };
+enum { REQUEST_BEGINS_BYTES = 24 };
 
 struct request_options {
     const char *method;         /* null: GET, or POST where there is a body */
     const char *body;           /* TEXT or @FILE; null: none */
     const char *file;           /* of a mix; then method and body are null */
+    const char *lines;          /* of a mix that is no file; null: none */
     const char *const *headers; /* "Name: value" */
     size_t header_count;
 };
@@ -33,6 +35,8 @@ struct http_request {
     size_t last_length;
     bool head; /* its answers have no body, whatever they say */
     uint32_t weight;
+    char begins[REQUEST_BEGINS_BYTES]; /* what the body of a right answer 200 begins with;
+                                          terminated; empty: it is not known */
 };
 
 struct request_set {

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct workload database_workload;
 extern const struct workload echo_workload;
 extern const struct workload http_workload;
 
 static const struct workload *const workloads[] = {
     &echo_workload,
     &http_workload,
+    &database_workload,
 };
 
 const struct workload *workload_at(size_t index) {

@@ -18,6 +18,13 @@
 struct server; /* each workload's own */
 struct client;
 
+/* Counts, sums or times since the start, or as they are now; the name tells, unit last. */
+struct workload_counter {
+    const char *name; /* static */
+    double value;
+};
+enum { WORKLOAD_COUNTERS_MOST = 32 };
+
 struct workload_server {
     /* Listens and serves until `stop`. `*bound` is the real address. */
     int (*start)(struct loop *loop, const struct knob_values *knobs, const struct endpoint *listen,
@@ -25,6 +32,13 @@ struct workload_server {
     /* Stops listening and frees `server`. Its connections live on until their peers or loop_free
      * close them. */
     void (*stop)(struct server *server);
+    /* Optional, of a server that has more than streams. False while something of it is under way
+     * after `stop`; it lives until this has said true, and the loop has to run until then. `now`:
+     * what is under way is given up, which takes some passes. */
+    bool (*stopped)(struct server *server, bool now);
+    /* Optional: what it has counted, beside the loop; until `stop`. Returns how many. */
+    size_t (*counters)(const struct server *server,
+                       struct workload_counter counters[WORKLOAD_COUNTERS_MOST]);
 };
 
 /* One answer. `err`: -EBADMSG: not what was asked for; -EPROTO: not the protocol. Then the

@@ -10,6 +10,8 @@ import re
 import sys
 import types
 
+from stall import implied_ns
+
 
 def number(value):
     return f"{value:,.10g}" if isinstance(value, (int, float)) else repr(value)
@@ -54,7 +56,7 @@ def read(folder, text):
 def main():
     folder, case, expression = sys.argv[1:4]
     names = dict(within=within, between=between, same=same, one_of=one_of, invalid_by=invalid_by,
-                 valid=valid)
+                 valid=valid, implied_ns=implied_ns)
     try:
         for argument in sys.argv[4:]:
             name, _, value = argument.partition("=")

@@ -44,8 +44,9 @@ LOAD = {
     "offered_rate": (NUMBER, NULL), "achieved_rate": (NUMBER, NULL), "requests": int,
     "errors": dict, "response_ns": (dict, NULL), "service_ns": (dict, NULL),
     "lag_ns": (dict, NULL), "intervals": list, "client": dict, "causes": list,
-    "status": (dict, NULL), "reconnects": int, "connect_ns": (dict, NULL), "unsent": (int, NULL),
-    "shed": (int, NULL), "unstable": bool, "drift": (NUMBER, NULL),
+    "status": (dict, NULL), "reconnects": int, "connect_ns": (dict, NULL),
+    "resolve_ns": (dict, NULL), "unsent": (int, NULL), "shed": (int, NULL),
+    "unstable": bool, "drift": (NUMBER, NULL),
 }
 CAUSE = {"phase": str, "errno": (str, NULL), "what": (str, NULL), "count": int}
 PHASES = "connect send receive parse close timeout".split()
@@ -62,6 +63,7 @@ SERVER = {
     "max_rss_bytes": (int, NULL), "syscalls_per_request": (dict, NULL),
     "events_per_wait": (NUMBER, NULL), "sends_later": (int, NULL), "lag_ns": (NUMBER, NULL),
     "copied_bytes": (int, NULL), "accept_refused": (int, NULL),
+    "workload": (dict, NULL),
 }
 INTERVAL = {"at_ns": int, "rate": (NUMBER, NULL), "p50": (int, NULL), "p99": (int, NULL),
             "errors": int}

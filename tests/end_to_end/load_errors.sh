@@ -83,6 +83,7 @@ needs_at_least_368_requests --slo p99<10ms -n 367
 needs_at_least_3688_requests --slo p99.9<10ms --rate 1000 -d 2s
 --slo --strict
 4xx,_5xx,_none --status-errors 3xx
+127.0.0.1_is_an_address_already --set resolve=connection
 TABLE
 refused load_unknown_option frobnicate load $nobody --frobnicate
 [ "$(grep -c frobnicate err)" -eq 1 ]

@@ -42,7 +42,8 @@ check includes_found \
 check headers_exist "$(grep -F ' ?' <<<"$all")"
 check loops_include_loops "$(only loops 'loops/.*')"
 check workloads_include_loop_h \
-    "$(only workloads 'workloads/.*|loops/(loop|check|clock|endpoint|error|tls)\.h')"
+    "$(only workloads \
+        'workloads/.*|loops/(loop|check|clock|endpoint|error|threadpool|tls|trace)\.h')"
 check raw_servers_stand_alone \
     "$(grep '^workloads/servers/' <<<"$all" | grep -v ' workloads/servers/')"
 check harness_includes_no_tests "$(only harness '(harness|workloads|loops)/.*')"

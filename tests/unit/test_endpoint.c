@@ -1,5 +1,6 @@
 /* test_endpoint.c: addresses are read and written back alike; bad ones are named; sockets get the
  * options that make loops comparable. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -87,6 +88,33 @@ static void only_this_host_is_loopback(void **state) {
         struct endpoint endpoint;
         assert_int_equal(endpoint_parse(cases[i].text, &endpoint, NULL), 0);
         assert_int_equal(endpoint_is_loopback(&endpoint), cases[i].loopback);
+    }
+}
+
+/* Every system calls its loopback addresses localhost; nothing else is asked, or it could be the
+ * network. */
+static void a_name_is_looked_up_for_its_address(void **state) {
+    (void)state;
+    static const struct {
+        const char *address, *name;
+        bool has_it;
+    } cases[] = {
+        {"127.0.0.1:7000", "localhost", true},
+        {"127.0.0.1:1", "127.0.0.1", true},
+        {"127.0.0.2:7000", "localhost", false},
+        {"127.0.0.1:1", "127.0.0.2", false},
+        {"127.0.0.1:1", "::1", false},
+        {"[::1]:1", "127.0.0.1", false},
+        {"[::1]:1", "::1", true},
+        {"[::2]:1", "::1", false},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct endpoint endpoint;
+        const char *what = "";
+        assert_int_equal(endpoint_parse(cases[i].address, &endpoint, NULL), 0);
+        int result = endpoint_look_up(&endpoint, cases[i].name, &what);
+        if (result != (cases[i].has_it ? 0 : -ENXIO) || !what != cases[i].has_it)
+            fail_msg("%s has %s: %d, %s", cases[i].name, cases[i].address, result, what);
     }
 }
 
@@ -180,6 +208,7 @@ int main(void) {
         cmocka_unit_test(bad_addresses_are_refused_with_their_text),
         cmocka_unit_test(a_long_unix_path_is_refused),
         cmocka_unit_test(only_this_host_is_loopback),
+        cmocka_unit_test(a_name_is_looked_up_for_its_address),
         cmocka_unit_test(sockets_have_the_common_options),
         cmocka_unit_test(a_port_in_use_is_named),
         cmocka_unit_test(only_stale_socket_files_are_replaced),
