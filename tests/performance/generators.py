@@ -134,7 +134,7 @@ def print_table(runs, names, connections):
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("loopmark")
-    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--blocks", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=1)
     options = parser.parse_args()
     programs = {"loopmark": options.loopmark, "wrk": shutil.which("wrk"),
