@@ -72,8 +72,8 @@ INTEROP     := build/interop/node_modules/.package-lock.json
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help setup test interop smoke bench bench-full bench-histogram bench-generators \
-        bench-stall accuracy fuzz fuzz-run soak soak-run plots report lint format-check \
-        install install-built uninstall clean
+        bench-pgbench bench-stall accuracy fuzz fuzz-run soak soak-run plots report lint \
+        format-check install install-built uninstall clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -96,6 +96,7 @@ NEEDS_smoke      = bench servers
 NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_bench-generators = test servers
+NEEDS_bench-pgbench = bench servers
 NEEDS_bench-stall = test servers generators
 NEEDS_plots      = bench
 
@@ -133,6 +134,9 @@ bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, be
 
 bench-generators: $(PROGRAM) ## times `load` beside wrk and h2load, all against nginx
 	@/usr/bin/python3 tests/performance/generators.py $(PROGRAM)
+
+bench-pgbench: $(PROGRAM) ## times `load` of a PostgreSQL beside pgbench
+	@/usr/bin/python3 tests/performance/pgbench.py $(PROGRAM)
 
 bench-stall: $(PROGRAM) ## what load generators say of an nginx that is stopped for a second
 	@/usr/bin/python3 tests/accuracy/stall_tools.py $(PROGRAM)

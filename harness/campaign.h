@@ -10,6 +10,7 @@
 #include "harness/load.h"
 #include "harness/progress.h"
 #include "harness/random.h"
+#include "harness/run_database.h"
 #include "harness/runner.h"
 #include "harness/server.h"
 #include "harness/validity.h"
@@ -29,6 +30,7 @@ struct run {
     struct progress progress;
     struct random order;
     json_t *record, *repetitions, *latency, *logs;
+    struct run_database database;
     struct latency_log log; /* all logs of the run begin with it */
     int log_failure;        /* a log could not be written: the run ends */
     struct error log_error;

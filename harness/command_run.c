@@ -14,10 +14,12 @@
 #include "harness/file.h"
 #include "harness/plot.h"
 #include "harness/report.h"
+#include "harness/run_database.h"
 #include "harness/runner.h"
 #include "harness/source.h"
 #include "harness/summary.h"
 #include "harness/units.h"
+#include "workloads/database.h"
 
 static const char help[] =
     "usage: loopmark run EXPERIMENT... [OPTIONS]\n"
@@ -33,6 +35,10 @@ static const char help[] =
     "                       results/<utc>-<host>-<revision>)\n"
     "      --server-cpus LIST, --generator-cpus LIST\n"
     "                       where they run (two different cores, chosen by the topology)\n"
+    "      --db-url URL     the PostgreSQL for experiments with driver=postgres, with a table\n"
+    "                       `item`; its rows are only read (a private one, made for the run;\n"
+    "                       or what " DATABASE_VARIABLE " in the environment names)\n"
+    "      --db-writes      experiments may change its rows\n"
     "      --json           say on stdout what was done, as JSON\n"
     "      --no-plots       leave out the figures\n"
     "  -q, --quiet          no progress\n"
@@ -70,6 +76,8 @@ static const struct option long_options[] = {
     {"out", required_argument, NULL, 'o'},
     {"server-cpus", required_argument, NULL, 'C'},
     {"generator-cpus", required_argument, NULL, 'G'},
+    {"db-url", required_argument, NULL, 'd'},
+    {"db-writes", no_argument, NULL, 'w'},
     {"json", no_argument, NULL, 'j'},
     {"no-plots", no_argument, NULL, 'P'},
     {"quiet", no_argument, NULL, 'q'},
@@ -119,6 +127,12 @@ static int take_option(struct options *options, int option, const char *text, st
         return 0;
     case 'G':
         options->generator_cpus = text;
+        return 0;
+    case 'd':
+        options->plan.database = text;
+        return 0;
+    case 'w':
+        options->plan.database_writes = true;
         return 0;
     case 'j':
         options->json = true;
@@ -181,6 +195,18 @@ static int choose_cpus(struct options *options, struct error *error) {
                           &options->plan.cpus, error);
 }
 
+static int choose_database(struct options *options, struct error *error) {
+    struct error detail;
+    if (options->plan.database && run_database_check(options->plan.database, &detail))
+        return error_set(error, -EINVAL, "--db-url: %s", detail.text);
+    if (!options->plan.database)
+        options->plan.database = run_database_from_environment();
+    if (options->plan.database_writes && !options->plan.database)
+        return error_set(error, -EINVAL,
+                         "--db-writes is about a database of yours: name it by --db-url");
+    return 0;
+}
+
 /* Nothing is ever overwritten: a directory of a former run is refused. */
 static int choose_directory(struct options *options, struct error *error) {
     char stamp[32], host[64] = "", path[PATH_MAX + 16];
@@ -220,7 +246,8 @@ static int read_options(struct options *options, int argc, char **argv, struct e
         if (failure)
             return failure;
     }
-    if (apply_overrides(options, error) || choose_cpus(options, error))
+    if (apply_overrides(options, error) || choose_cpus(options, error) ||
+        choose_database(options, error))
         return -EINVAL;
     return choose_directory(options, error);
 }

@@ -133,6 +133,10 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     if (!options->loop || !options->workload || !options->listen)
         return error_set(error, -EINVAL, "--loop, --workload and --listen are all needed");
     options->found = workload_find(options->workload, error);
+    if (options->found && !options->found->server)
+        return error_set(error, -EINVAL,
+                         "nothing of %s can be served: it is only for `loopmark load`",
+                         options->workload);
     if (!options->found || endpoint_parse(options->listen, &options->address, error))
         return -EINVAL;
     knob_values_init(&options->knobs, options->found->knobs, (struct knob_table){NULL, 0});

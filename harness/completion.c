@@ -56,7 +56,8 @@ static void offer_loops(struct completing *at) {
 static void offer_workloads(struct completing *at) {
     const struct workload *workload;
     for (size_t i = 0; (workload = workload_at(i)); i++)
-        offer_text(at, workload->name);
+        if (workload->server)
+            offer_text(at, workload->name);
 }
 
 /* One that lies elsewhere is named by its path. */
@@ -83,12 +84,16 @@ static bool is_spoken_before(size_t index, const char *scheme) {
     return false;
 }
 
+static bool is_of_files(const char *scheme) {
+    return strcmp(scheme, "unix") == 0 || strcmp(scheme, "sqlite") == 0;
+}
+
 static void offer_urls(struct completing *at) {
     const struct workload *workload;
     for (size_t i = 0; (workload = workload_at(i)); i++)
         for (const char *const *scheme = workload->schemes; *scheme; scheme++)
             if (!is_spoken_before(i, *scheme))
-                offer(at, span_of(*scheme), strcmp(*scheme, "unix") == 0 ? ":" : "://");
+                offer(at, span_of(*scheme), is_of_files(*scheme) ? ":" : "://");
 }
 
 static void offer_files(struct completing *at) {

@@ -268,6 +268,11 @@ static int read_question(struct reader *reader, const struct ini_entry *entry, v
 static int read_workload(struct reader *reader, const struct ini_entry *entry, void *object) {
     struct experiment *experiment = object;
     experiment->workload = workload_find(entry->value, reader->error);
+    if (experiment->workload && !experiment->workload->server) {
+        error_set(reader->error, -EINVAL, "workload %s has no server: it is for `loopmark load`",
+                  entry->value);
+        experiment->workload = NULL;
+    }
     if (!experiment->workload)
         return locate(reader, entry->line, -EINVAL);
     knob_values_init(&experiment->base, experiment->workload->knobs, load_knobs);

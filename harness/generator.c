@@ -158,6 +158,7 @@ static int set_up(struct thread *thread, struct error *error) {
                                  .verify = plan->verify,
                                  .in_flight = crew->in_flight,
                                  .requests_per_connection = crew->requests_per_connection,
+                                 .seed = plan->seed + thread->number,
                                  .events = &generator_events};
     failure = plan->workload->client->start(&setup, &thread->client, error);
     if (failure)
@@ -261,5 +262,6 @@ void *generator_thread(void *data) {
         }
         crew_close_intervals(thread);
     }
+    thread->all_closed = !thread->client || connections_close_all(thread);
     return NULL;
 }

@@ -5,7 +5,7 @@
  * soon as one is. Its response time counts from when it was due, so a stalled server cannot hide
  * its stall.
  *
- * Phases: connect everything -> warm-up -> window -> drain -> over.
+ * Phases: connect everything -> warm-up -> window -> drain -> over, in which everything is closed.
  *
  *   generator.c              a thread's life: phases and the marks on the window's edges
  *   generator_requests.c     which request leaves when and where; answers and their times
@@ -29,7 +29,7 @@ struct asked {
 /* A connection, whether open at the moment or not. */
 struct slot {
     struct thread *thread;
-    struct stream *stream; /* null: closed */
+    void *connection;      /* the client's; null: closed */
     bool idle;             /* never asks: only there to be open */
     bool open, failed;     /* failed: its error is counted already */
     bool recycling;        /* closed on purpose: it connects again at once and goes on */
@@ -70,7 +70,7 @@ struct thread {
     struct timer due, mark, edge, scan, interval_end, connection_due;
     uint64_t none_open_since_ns;
     int connect_error; /* of the latest attempt that failed, negative; 0: none has */
-    const char *connect_what; /* more about it, or null */
+    char connect_what[LOAD_WHAT_BYTES]; /* more about it, or empty */
 
     struct recorder service, lag;  /* open loop */
     struct recorder connect_times; /* of the window */
@@ -88,6 +88,7 @@ struct thread {
     uint32_t cause_count;
     struct own_usage before, after;
     int failure;
+    bool all_closed; /* at the end; otherwise its loop and client are left as they are */
 };
 
 /* What the threads share. */
@@ -155,6 +156,9 @@ void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count
 enum load_error connections_error_kind(int err);
 /* Closes a connection that has done what it should; a new one goes on with what is unanswered. */
 void connections_recycle(struct slot *slot);
+/* The thread is over: closes what is open, and lets the loop run until it is. False: not all of it
+ * would close. */
+bool connections_close_all(struct thread *thread);
 
 /* ---- generator_crew.c */
 void crew_on_interval(struct timer *timer);

@@ -9,6 +9,7 @@ enum { CONNECTING_MOST = 128 }; /* at once, so that a burst does not overrun the
 #define BACKOFF_LEAST_NS NS_PER_MS
 #define BACKOFF_MOST_NS (100 * NS_PER_MS)
 #define DEAD_AFTER_NS NS_PER_S /* without any connection the server is gone */
+#define CLOSING_MOST_NS NS_PER_S
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -40,17 +41,25 @@ void connections_count_error(struct thread *thread, enum load_error kind, uint64
     load_add_cause(thread->causes, &thread->cause_count, &counted);
 }
 
+static void close_connection(struct slot *slot) {
+    const struct workload_client *client = slot->thread->crew->plan->workload->client;
+    if (client->close)
+        client->close(slot->connection);
+    else
+        stream_close(slot->connection);
+}
+
 void connections_give_up(struct slot *slot, enum load_error kind, uint64_t count,
                          const struct load_cause *cause) {
     slot->failed = true;
     connections_count_error(slot->thread, kind, count, cause);
-    stream_close(slot->stream);
+    close_connection(slot);
 }
 
 void connections_recycle(struct slot *slot) {
     slot->recycling = true;
     requests_make_unavailable(slot);
-    stream_close(slot->stream);
+    close_connection(slot);
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
@@ -88,14 +97,19 @@ static void retry_later(struct slot *slot) {
     timer_set(thread->loop, &slot->retry, clock_now_ns() + slot->backoff_ns);
 }
 
+static void keep_connect_error(struct thread *thread, int err, const char *what) {
+    thread->connect_error = err;
+    snprintf(thread->connect_what, sizeof thread->connect_what, "%s", what ? what : "");
+}
+
 /* Where getaddrinfo is called on an event loop, as clients that keep no names do, nothing else
  * happens on it meanwhile: so it is here, and the time is the connection's. False: no connection
  * now. */
 static bool look_up(struct slot *slot, const char *name) {
     struct thread *thread = slot->thread;
     struct load_lookups *lookups = &thread->lookups;
-    struct load_cause cause = {.phase = LOAD_PHASE_CONNECT};
-    cause.err = endpoint_look_up(&thread->crew->plan->target, name, &cause.what);
+    const char *what = NULL;
+    int err = endpoint_look_up(&thread->crew->plan->target, name, &what);
     uint64_t took_ns = clock_now_ns() - slot->since_ns;
     if (thread->phase == PHASE_WINDOW) {
         lookups->count++;
@@ -103,11 +117,11 @@ static bool look_up(struct slot *slot, const char *name) {
         if (took_ns > lookups->longest_ns)
             lookups->longest_ns = took_ns;
     }
-    if (cause.err == 0)
+    if (err == 0)
         return true;
+    struct load_cause cause = load_cause(LOAD_PHASE_CONNECT, err, what);
     connections_count_error(thread, LOAD_CONNECT, 1, &cause);
-    thread->connect_error = cause.err;
-    thread->connect_what = cause.what;
+    keep_connect_error(thread, err, what);
     retry_later(slot);
     return false;
 }
@@ -124,13 +138,13 @@ static void start_connecting(struct slot *slot) {
     if (crew->looked_up && !look_up(slot, crew->looked_up))
         return;
     int failure =
-        crew->plan->workload->client->connect(thread->client, source, slot, &slot->stream);
+        crew->plan->workload->client->connect(thread->client, source, slot, &slot->connection);
     if (failure == 0) {
         thread->connecting++;
         return;
     }
-    slot->stream = NULL;
-    struct load_cause cause = {.phase = LOAD_PHASE_CONNECT, .err = failure};
+    slot->connection = NULL;
+    struct load_cause cause = load_cause(LOAD_PHASE_CONNECT, failure, NULL);
     connections_count_error(thread, LOAD_CONNECT, 1, &cause);
     struct error what;
     error_set(&what, failure, "cannot open connection %u of %u: %s%s", thread->open_count + 1,
@@ -143,13 +157,17 @@ void connections_on_retry(struct timer *timer) {
     start_connecting(CONTAINER_OF(timer, struct slot, retry));
 }
 
+/* Of one connection, when it is a stream. */
 static void read_what_was_agreed(struct slot *slot) {
     struct thread *thread = slot->thread;
     struct load_result *result = thread->crew->result;
-    if (thread->number == 0 && !result->socket_known)
-        result->socket_known = socket_get_options(stream_fd(slot->stream), &result->socket) == 0;
-    if (thread->number == 0 && !result->tls_known)
-        result->tls_known = tls_agreed(slot->stream, &result->tls);
+    if (thread->number > 0 || thread->crew->plan->workload->client->close)
+        return;
+    if (!result->socket_known)
+        result->socket_known =
+            socket_get_options(stream_fd(slot->connection), &result->socket) == 0;
+    if (!result->tls_known)
+        result->tls_known = tls_agreed(slot->connection, &result->tls);
 }
 
 void connections_opened(void *data) {
@@ -186,11 +204,10 @@ void connections_opened(void *data) {
 
 /* Counts what a connection's end cost, once: as an error of the request, or of the connection. */
 static void count_end(struct slot *slot, const struct client_end *end, bool was_open) {
-    struct load_cause cause = {.phase = was_open ? (enum load_phase)end->step : LOAD_PHASE_CONNECT,
-                               .err = end->err,
-                               .what = end->what};
     if (slot->failed || (was_open && end->err == 0 && slot->outstanding == 0))
         return;
+    struct load_cause cause = load_cause(
+        was_open ? (enum load_phase)end->step : LOAD_PHASE_CONNECT, end->err, end->what);
     if (!was_open)
         connections_count_error(
             slot->thread, end->err == -ETIMEDOUT ? LOAD_CONNECT_TIMEOUT : LOAD_CONNECT, 1, &cause);
@@ -212,7 +229,7 @@ void connections_closed(void *data, const struct client_end *end) {
     struct thread *thread = slot->thread;
     bool was_open = slot->open;
     bool as_it_should = slot->recycling || (was_open && end->err == 0 && !slot->failed);
-    slot->stream = NULL;
+    slot->connection = NULL;
     slot->open = false;
     requests_make_unavailable(slot);
     if (was_open) {
@@ -220,11 +237,13 @@ void connections_closed(void *data, const struct client_end *end) {
         atomic_fetch_sub(&thread->crew->result->connected, 1);
     } else {
         thread->connecting--;
-        thread->connect_error = end->err;
-        thread->connect_what = end->what;
+        keep_connect_error(thread, end->err, end->what);
     }
-    if (thread->phase == PHASE_OVER)
+    if (thread->phase == PHASE_OVER) {
+        if (thread->open_count + thread->connecting == 0)
+            loop_stop(thread->loop);
         return;
+    }
     uint64_t now_ns = clock_now_ns();
     if (!slot->recycling) {
         count_end(slot, end, was_open);
@@ -244,12 +263,12 @@ void connections_closed(void *data, const struct client_end *end) {
 /* ---- what is looked at every so often -------------------------------------------------------- */
 
 static void time_out_slots(struct thread *thread, uint64_t now_ns) {
-    static const struct load_cause connecting = {LOAD_PHASE_CONNECT, -ETIMEDOUT, NULL, 0};
-    static const struct load_cause waiting = {LOAD_PHASE_TIMEOUT, -ETIMEDOUT, NULL, 0};
+    static const struct load_cause connecting = {LOAD_PHASE_CONNECT, -ETIMEDOUT, "", 0};
+    static const struct load_cause waiting = {LOAD_PHASE_TIMEOUT, -ETIMEDOUT, "", 0};
     const struct crew *crew = thread->crew;
     for (uint32_t i = 0; i < thread->slots_started; i++) {
         struct slot *slot = &thread->slots[i];
-        if (!slot->stream || slot->failed || slot->recycling)
+        if (!slot->connection || slot->failed || slot->recycling)
             continue;
         if (!slot->open && now_ns - slot->since_ns > crew->connect_timeout_ns)
             connections_give_up(slot, LOAD_CONNECT_TIMEOUT, 1, &connecting);
@@ -268,7 +287,7 @@ static const char *most_frequent_error(const struct thread *thread) {
 }
 
 static const char *why_none_connects(const struct thread *thread) {
-    if (thread->connect_what)
+    if (thread->connect_what[0])
         return thread->connect_what;
     return thread->connect_error ? strerror(-thread->connect_error) : most_frequent_error(thread);
 }
@@ -283,9 +302,10 @@ static void check_alive(struct thread *thread, uint64_t now_ns) {
         generator_fail(thread, what.text);
     } else if (thread->none_open_since_ns && now_ns - thread->none_open_since_ns > DEAD_AFTER_NS) {
         char address[ENDPOINT_TEXT_BYTES];
+        const struct url *url = &thread->crew->url;
         endpoint_format(&thread->crew->plan->target, address);
         error_set(&what, -ECONNREFUSED, "the server %s is gone: no connection for a second (%s)",
-                  address, why_none_connects(thread));
+                  url->is_database ? url->path : address, why_none_connects(thread));
         generator_fail(thread, what.text);
     }
 }
@@ -303,4 +323,37 @@ void connections_on_scan(struct timer *timer) {
     if (every_ns > 100 * NS_PER_MS)
         every_ns = 100 * NS_PER_MS;
     timer_set(thread->loop, &thread->scan, now_ns + (every_ns > NS_PER_MS ? every_ns : NS_PER_MS));
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void closing_took_too_long(struct timer *timer) {
+    struct thread *thread = CONTAINER_OF(timer, struct thread, edge);
+    loop_stop(thread->loop);
+}
+
+/* Nothing is to happen any more but that connections close. */
+static void cancel_timers(struct thread *thread) {
+    struct timer *timers[] = {&thread->due,  &thread->mark,         &thread->edge,
+                              &thread->scan, &thread->interval_end, &thread->connection_due};
+    for (size_t i = 0; i < ARRAY_LENGTH(timers); i++)
+        timer_cancel(thread->loop, timers[i]);
+    for (uint32_t i = 0; i < thread->slot_count; i++)
+        timer_cancel(thread->loop, &thread->slots[i].retry);
+}
+
+bool connections_close_all(struct thread *thread) {
+    thread->phase = PHASE_OVER;
+    cancel_timers(thread);
+    for (uint32_t i = 0; i < thread->slot_count; i++)
+        if (thread->slots[i].connection)
+            close_connection(&thread->slots[i]);
+    thread->edge.on_due = closing_took_too_long;
+    timer_set(thread->loop, &thread->edge, clock_now_ns() + CLOSING_MOST_NS);
+    /* A stop that came before may end the first run. */
+    while (thread->open_count + thread->connecting > 0 && timer_is_set(&thread->edge))
+        if (loop_run(thread->loop))
+            break;
+    timer_cancel(thread->loop, &thread->edge);
+    return thread->open_count + thread->connecting == 0;
 }

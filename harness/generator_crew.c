@@ -252,11 +252,12 @@ static bool prepare(struct crew *crew) {
 }
 
 static void tear_down(struct thread *thread) {
-    thread->phase = PHASE_OVER;
-    if (thread->loop)
-        loop_free(thread->loop);
+    if (!thread->all_closed)
+        return;
     if (thread->client)
         thread->crew->plan->workload->client->stop(thread->client);
+    if (thread->loop)
+        loop_free(thread->loop);
     for (uint32_t i = 0; i < thread->slot_count; i++)
         free(thread->slots[i].asked);
     free(thread->slots);

@@ -53,8 +53,8 @@ static void ask(struct slot *slot, uint64_t intended_ns, uint64_t now_ns, bool i
         if (may_ask(slot))
             requests_make_available(slot, now_ns);
     }
-    /* A failure closes the stream; what is outstanding is counted then. */
-    thread->crew->plan->workload->client->request(slot->stream);
+    /* A failure closes the connection; what is outstanding is counted then. */
+    thread->crew->plan->workload->client->request(slot->connection);
 }
 
 void requests_ask_all(struct slot *slot, uint64_t now_ns) {
@@ -67,7 +67,7 @@ void requests_ask_again(struct slot *slot, uint64_t now_ns) {
     for (uint32_t i = 0; i < slot->outstanding; i++) {
         asked_at(slot, i)->sent_ns = now_ns;
         slot->asked_here++;
-        slot->thread->crew->plan->workload->client->request(slot->stream);
+        slot->thread->crew->plan->workload->client->request(slot->connection);
     }
 }
 
@@ -110,6 +110,11 @@ static void record_status(struct thread *thread, int status, uint64_t response_n
         connections_count_error(thread, LOAD_STATUS, 1, &cause);
 }
 
+static void use_quota(struct thread *thread) {
+    if (thread->has_quota && --thread->quota == 0)
+        generator_begin_drain(thread);
+}
+
 static void record_answer(struct slot *slot, const struct asked *asked, uint64_t now_ns,
                           const struct answer *answer) {
     struct thread *thread = slot->thread;
@@ -126,15 +131,25 @@ static void record_answer(struct slot *slot, const struct asked *asked, uint64_t
     record_times(thread, interval, now_ns - asked->intended_ns, now_ns - asked->sent_ns);
     if (answer->status)
         record_status(thread, answer->status, now_ns - asked->intended_ns);
-    if (!thread->crew->open_loop && thread->has_quota && --thread->quota == 0)
-        generator_begin_drain(thread);
+    if (!thread->crew->open_loop)
+        use_quota(thread);
+}
+
+/* The server failed, and said so: however soon that was, it is not an answer. */
+static void record_error(struct thread *thread, const struct asked *asked, uint64_t now_ns,
+                         const struct answer *answer) {
+    struct load_cause cause = load_cause(LOAD_PHASE_RECEIVE, answer->err, answer->what);
+    connections_count_error(thread, LOAD_DATABASE, 1, &cause);
+    requests_record_lost(thread, asked, now_ns);
+    if (!thread->crew->open_loop && thread->phase == PHASE_WINDOW)
+        use_quota(thread);
 }
 
 /* Those behind it on the connection are lost with it. */
 static void refuse_answer(struct slot *slot, const struct answer *answer) {
     static const struct load_cause behind = {LOAD_PHASE_CLOSE, -ECANCELED, "behind a wrong answer",
                                              0};
-    struct load_cause cause = {.phase = LOAD_PHASE_PARSE, .err = answer->err, .what = answer->what};
+    struct load_cause cause = load_cause(LOAD_PHASE_PARSE, answer->err, answer->what);
     connections_count_error(slot->thread, LOAD_CLOSED, slot->outstanding - 1, &behind);
     connections_give_up(slot, connections_error_kind(answer->err), 1, &cause);
 }
@@ -163,7 +178,7 @@ static void answered(void *data, const struct answer *answer) {
     if (slot->failed || slot->recycling || thread->phase == PHASE_OVER)
         return;
     CHECK(slot->outstanding > 0);
-    if (answer->err) {
+    if (answer->err && answer->err != -EIO) {
         refuse_answer(slot, answer);
         return;
     }
@@ -172,7 +187,10 @@ static void answered(void *data, const struct answer *answer) {
     if (++slot->first == thread->crew->in_flight)
         slot->first = 0;
     slot->outstanding--;
-    record_answer(slot, &asked, now_ns, answer);
+    if (answer->err)
+        record_error(thread, &asked, now_ns, answer);
+    else
+        record_answer(slot, &asked, now_ns, answer);
     if (answer->last || is_used_up(slot)) {
         connections_recycle(slot);
         if (thread->phase == PHASE_DRAIN && thread->in_window_outstanding == 0)
@@ -193,11 +211,6 @@ static bool schedule_is_over(const struct thread *thread, uint64_t due_ns) {
 static bool is_too_late(const struct thread *thread, uint64_t due_ns, uint64_t now_ns) {
     uint64_t deadline_ns = thread->crew->deadline_ns;
     return deadline_ns > 0 && due_ns + deadline_ns < now_ns;
-}
-
-static void use_quota(struct thread *thread) {
-    if (thread->has_quota && --thread->quota == 0)
-        generator_begin_drain(thread);
 }
 
 /* Never sent, and still a request that a user would have waited for. */
@@ -255,7 +268,7 @@ void requests_on_due(struct timer *timer) {
 
 /* What is still outstanding or unsent when the drain ends took at least until now. */
 void requests_record_leftovers(struct thread *thread) {
-    static const struct load_cause cause = {LOAD_PHASE_TIMEOUT, -ETIMEDOUT, NULL, 0};
+    static const struct load_cause cause = {LOAD_PHASE_TIMEOUT, -ETIMEDOUT, "", 0};
     uint64_t now_ns = clock_now_ns();
     for (uint32_t i = 0; i < thread->slot_count; i++) {
         struct slot *slot = &thread->slots[i];

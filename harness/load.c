@@ -20,7 +20,7 @@ const char *const load_error_names[LOAD_ERRORS] = {
     [LOAD_TIMEOUT] = "timeout", [LOAD_RESET] = "reset",
     [LOAD_CLOSED] = "closed",   [LOAD_WRONG_ANSWER] = "wrong_answer",
     [LOAD_PARSE] = "parse",     [LOAD_STATUS] = "status",
-    [LOAD_OTHER] = "other",
+    [LOAD_DATABASE] = "database", [LOAD_OTHER] = "other",
 };
 
 const char *const load_phase_names[LOAD_PHASES] = {
@@ -91,8 +91,17 @@ uint64_t load_failures(const uint64_t errors[LOAD_ERRORS]) {
     return sum;
 }
 
+struct load_cause load_cause(enum load_phase phase, int err, const char *what) {
+    struct load_cause cause = {.phase = phase, .err = err};
+    snprintf(cause.what, sizeof cause.what, "%s", what ? what : "");
+    for (char *at = cause.what; *at; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+    return cause;
+}
+
 static bool is_alike(const struct load_cause *a, const struct load_cause *b) {
-    return a->phase == b->phase && a->err == b->err && a->what == b->what;
+    return a->phase == b->phase && a->err == b->err && strcmp(a->what, b->what) == 0;
 }
 
 void load_add_cause(struct load_cause *causes, uint32_t *used, const struct load_cause *cause) {

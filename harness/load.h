@@ -41,6 +41,9 @@ struct load_plan {
         watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
     pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
     int control_fd;   /* of our own server, for its counters (control.h); -1: none */
+    /* What works for the server, threads of its own or a database, shares its CPUs: that its loop
+     * waits for them does not mean that others took them. */
+    bool server_waits_for_its_own;
     /* Told of each interval, in load_wait; may be null. The last one can be `late`: answers that
      * came after the window, to requests that were due in it. */
     void (*on_interval)(void *data, const struct latency_interval *interval);
@@ -56,6 +59,7 @@ enum load_error {
     LOAD_WRONG_ANSWER,
     LOAD_PARSE,  /* not of the protocol */
     LOAD_STATUS, /* answered, with a status that the knob status_errors calls an error */
+    LOAD_DATABASE, /* answered by a database, with an error */
     LOAD_OTHER,
     LOAD_ERRORS
 };
@@ -76,15 +80,18 @@ enum load_phase {
 };
 extern const char *const load_phase_names[LOAD_PHASES];
 
-/* Errors told apart by phase, errno and what else is known. `what` may be null; it is static text,
- * so it has the same address in both processes. */
+/* Errors told apart by phase, errno and what else is known. */
+enum { LOAD_WHAT_BYTES = 192 };
 struct load_cause {
     enum load_phase phase;
-    int err; /* negative errno */
-    const char *what;
+    int err;                    /* negative errno */
+    char what[LOAD_WHAT_BYTES]; /* ASCII; empty: nothing else is known */
     uint64_t count;
 };
 enum { LOAD_CAUSES_MOST = 24 }; /* further ones are only in `errors` */
+
+/* `what`, which may be null, is cut to fit; other bytes than those of printed ASCII become `?`. */
+struct load_cause load_cause(enum load_phase phase, int err, const char *what);
 
 /* Adds to the cause that is alike, or a new one while there is room. */
 void load_add_cause(struct load_cause *causes, uint32_t *used, const struct load_cause *cause);

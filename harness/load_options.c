@@ -24,7 +24,8 @@ const char load_options_help[] =
     "usage: loopmark load URL [OPTIONS]\n"
     "\n"
     "  URL                 http[s]://HOST[:PORT][/PATH], or of an echo server tcp://HOST:PORT;\n"
-    "                      on unix sockets http[s]://unix:SOCKET:/PATH and unix:SOCKET\n"
+    "                      on unix sockets http[s]://unix:SOCKET:/PATH and unix:SOCKET; or of a\n"
+    "                      database postgresql://[USER@]HOST[:PORT]/NAME or sqlite:FILE\n"
     "\n"
     "how much:\n"
     "  -c, --connections N connections that ask (100)\n"
@@ -68,7 +69,7 @@ const char load_options_help[] =
     "      --ramp-connections T  open the connections over this time, before the warm-up\n"
     "      --source A[,A]  connect from these addresses in turn\n"
     "      --verify        check every byte of every answer (http: it is as the first one was)\n"
-    "      --seed N        of poisson arrivals (1)\n"
+    "      --seed N        of poisson arrivals and random ids (1)\n"
     "      --pid PID       the server's process: its CPU time per request is reported too\n"
     "      --cpus LIST     run the generator on these CPUs, e.g. 1 or 2-3\n"
     "      --no-spin       sleep until a request is due (adds wake-up time to latencies)\n"
@@ -84,6 +85,10 @@ const char load_options_help[] =
     "      --hlog FILE     response times as HdrHistogram log, a line a second while it runs\n"
     "  -q, --quiet         no progress\n"
     "\n"
+    "Of a database, rows of the table item (as `loopmark postgres` makes it) are asked for by\n"
+    "random ids, and each answer has to have the id that was asked for. SQLite runs within the\n"
+    "generator.\n"
+    "\n"
     "Only the host you name is loaded, and only for the time you say.\n"
     "\n"
     "examples:\n"
@@ -95,6 +100,7 @@ const char load_options_help[] =
     "  loopmark load tcp://[::1]:7000 --set idle_connections=900 --pid $(pidof my-server)\n"
     "  loopmark load http://127.0.0.1:8080/ -c 50 --find-max 'p99<5ms' --json | jq .max_rate\n"
     "  loopmark load http://127.0.0.1:8080/ -c 50 --sweep 1k:100k --plot load.png\n"
+    "  loopmark load 'postgresql:///shop?host=/run/postgresql' -c 20 --pipeline 8 --rate 10k\n"
     "\n"
     "exit codes: 0 ok, 1 the target or the tool failed, 2 usage, 3 a gate was broken (--find-max:\n"
     "            it holds at no rate), 4 a gate could not be decided (--strict), 5 measured but\n"
@@ -532,6 +538,15 @@ static int check_tls(const struct load_options *options, struct error *error) {
     return failure;
 }
 
+/* A database's driver opens its own sockets. */
+static int check_database(const struct load_options *options, struct error *error) {
+    static const char *const of_sockets[] = {"transport", "source_addresses", "resolve"};
+    for (size_t i = 0; options->url.is_database && i < ARRAY_LENGTH(of_sockets); i++)
+        if (given(&options->plan, of_sockets[i]))
+            return error_set(error, -EINVAL, "%s has no meaning for a database", of_sockets[i]);
+    return 0;
+}
+
 /* Only a name can be looked up. */
 static int check_resolve(const struct load_options *options, struct error *error) {
     struct in6_addr address;
@@ -552,7 +567,8 @@ static int check_resolve(const struct load_options *options, struct error *error
 static int check_meaning(const struct load_options *options, struct error *error) {
     const struct load_plan *plan = &options->plan;
     if (check_steps(options, error) || (!has_steps(options) && check_open_loop(plan, error)) ||
-        check_http(options, error) || check_tls(options, error) || check_resolve(options, error))
+        check_http(options, error) || check_tls(options, error) ||
+        check_database(options, error) || check_resolve(options, error))
         return -EINVAL;
     if (given(plan, "duration") && plan->requests > 0)
         return error_set(error, -EINVAL, "either --duration or --requests, not both");

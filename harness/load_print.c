@@ -97,7 +97,7 @@ static void print_target(const struct load_options *options, const struct load_r
     const struct load_plan *plan = &options->plan;
     char address[ENDPOINT_TEXT_BYTES], warmup[UNITS_TEXT_BYTES], length[UNITS_TEXT_BYTES];
     endpoint_format(&plan->target, address);
-    bool shown = strstr(options->url_text, address) != NULL;
+    bool shown = options->url.is_database || strstr(options->url_text, address) != NULL;
     printf("%s%s%s%s, %u connections, %s after %s of warm-up\n", options->url_text,
            shown ? "" : " (", shown ? "" : address, shown ? "" : ")", result->connections,
            units_duration((double)result->window_ns, length),
@@ -150,14 +150,14 @@ static void print_causes(const struct load_result *result) {
         const char *why = cause->err == -EPIPE     ? "the peer closed the connection"
                           : cause->err == -EPROTO  ? "not the protocol"
                           : cause->err == -EBADMSG ? "a wrong answer"
+                          : cause->err == -EIO     ? "the server's error"
                           : cause->err == -EKEYREJECTED
                               ? "the certificate was refused"
                               : strerror(-cause->err);
         if (cause->err == 0) /* a status: it is among the answers already */
             continue;
         printf("    %llu in %s: %s%s%s%s\n", (unsigned long long)cause->count,
-               load_phase_names[cause->phase], why, what ? " (" : "", what ? what : "",
-               what ? ")" : "");
+               load_phase_names[cause->phase], why, *what ? " (" : "", what, *what ? ")" : "");
     }
 }
 

@@ -94,6 +94,20 @@ static const struct figure figures[] = {
      .measures = FOR(MEASURE_CAPACITY),
      .axis = "connections",
      .print = print_curves},
+    {.name = "pool",
+     .title = "against the size of the pool",
+     .metrics = {SUMMARY_THROUGHPUT, SUMMARY_P50},
+     .metric_count = 2,
+     .measures = FOR(MEASURE_CAPACITY),
+     .axis = "pool_max",
+     .print = print_curves},
+    {.name = "pool-latency",
+     .title = "against the size of the pool",
+     .metrics = {SUMMARY_P50, SUMMARY_P99},
+     .metric_count = 2,
+     .measures = FOR(MEASURE_LATENCY),
+     .axis = "pool_max",
+     .print = print_curves},
     {.name = "idle",
      .title = "the cost of idle connections",
      .metrics = {SUMMARY_CPU},
@@ -470,8 +484,10 @@ static int render(struct picture *picture, struct error *error) {
     gnuplot_set_number(&gnuplot, "x_most", picture->x_most);
     gnuplot_set_number(&gnuplot, "y_least", picture->least[0]);
     gnuplot_set_number(&gnuplot, "y_most", picture->most[0]);
-    if (picture->figure->metric_count == 2)
+    if (picture->figure->metric_count == 2) {
+        gnuplot_set_number(&gnuplot, "y2_least", picture->least[1]);
         gnuplot_set_number(&gnuplot, "y2_most", picture->most[1]);
+    }
     err = draw_as(picture, &gnuplot, "png", error);
     return err < 0 ? err : draw_as(picture, &gnuplot, "svg", error);
 }

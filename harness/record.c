@@ -63,9 +63,10 @@ static json_t *causes(const struct load_result *result) {
     for (uint32_t i = 0; i < result->cause_count; i++) {
         const struct load_cause *cause = &result->causes[i];
         const char *name = cause->err ? strerrorname_np(-cause->err) : NULL;
+        const char *what = cause->what[0] ? cause->what : NULL;
         json_array_append_new(list, json_pack("{s:s, s:s?, s:s?, s:I}", "phase",
                                               load_phase_names[cause->phase], "errno", name, "what",
-                                              cause->what, "count", (json_int_t)cause->count));
+                                              what, "count", (json_int_t)cause->count));
     }
     return list;
 }

@@ -439,11 +439,25 @@ static int put_experiment(const struct page *page, const struct summary_experime
     return failure;
 }
 
+static void put_database(const struct page *page, const json_t *run) {
+    const json_t *database = json_object_get(run, "database");
+    const char *cpus = text_of(database, "cpus", NULL);
+    if (!json_is_object(database))
+        return;
+    page_put_line(page, "- ", 0,
+                  "note: the database was PostgreSQL %s, %s%s. Its CPU time is in no server's CPU "
+                  "per request",
+                  text_of(database, "version", "of an unknown version"),
+                  cpus ? "which shared the servers' CPUs: " : "the one given by the user",
+                  cpus ? cpus : "");
+}
+
 static void put_warnings(const struct page *page, const json_t *run) {
     size_t index;
     const json_t *warning;
     json_array_foreach(summary_at(run, "environment.warnings"), index, warning)
         page_put_line(page, "- ", 0, "note: %s", text_of(warning, "", "?"));
+    put_database(page, run);
     if (!json_is_true(json_object_get(run, "complete")))
         page_put_line(page, "- ", 0, "this run is not complete: %s",
                       text_of(run, "ended_because", "?"));
@@ -466,11 +480,10 @@ static void put_introduction(const struct page *page, const json_t *run) {
             text_of(run, "started_utc", "?"), text_of(run, "finished_utc", "not finished"),
             text_of(run, "scope", "?"), json_array_size(json_object_get(run, "repetitions")),
             text_of(run, "pinning.reason", "pinning unknown"));
-    fputs(
-        "Medians of the valid repetitions, with their 95 % interval between repetitions; ratios "
-        "are of log differences\nwithin blocks (Hodges-Lehmann). Absolute numbers belong to this "
-        "machine and this hour; the ratios are what\ncarries over.\n\n",
-        page->file);
+    fputs("Medians of the valid repetitions, with their 95 % interval between repetitions; ratios "
+          "are of log differences\nwithin blocks (Hodges-Lehmann). Absolute numbers belong to this "
+          "machine and this hour; the ratios are what\ncarries over.\n\n",
+          page->file);
     put_command(page, run);
     fputs("\n", page->file);
     put_warnings(page, run);

@@ -162,6 +162,7 @@ static json_t *start_record(const struct run_plan *plan) {
     json_object_set_new(record, "scope", json_string(scope_names[plan->scope]));
     json_object_set_new(record, "environment", environment_capture());
     json_object_set_new(record, "pinning", pinning(&plan->cpus));
+    json_object_set_new(record, "database", json_null());
     json_object_set_new(record, "experiments", json_array());
     json_object_set_new(record, "repetitions", json_array());
     json_object_set_new(record, "latency", json_array());
@@ -191,14 +192,42 @@ void campaign_skip(struct campaign *campaign, const char *server, const char *ce
 
 /* ---- an experiment --------------------------------------------------------------------------- */
 
-static bool can_run(const struct contender *contender, struct error *reason) {
+/* Its PostgreSQL is there, or it needs none. The user's rows are only changed by permission. */
+static bool has_database(struct campaign *campaign, const struct cell *cell,
+                         const struct contender *contender, struct error *reason) {
+    struct run *run = campaign->run;
+    struct knob_values knobs;
+    size_t index;
+    knobs_of(run->plan, campaign->experiment, cell, contender, &knobs);
+    if (!run_database_needed(&run->database, &knobs))
+        return true;
+    if (run->database.given && !run->plan->database_writes && knob_find(&knobs, "writes", &index) &&
+        knobs.values[index] != 0) {
+        error_set(reason, -EPERM, "it changes rows of a database of yours: --db-writes allows it");
+        return false;
+    }
+    progress_status(&run->progress, "preparing the database");
+    return run_database_open(&run->database, reason) == 0;
+}
+
+/* The reason is the same in all cells. */
+static bool database_is_missing(struct campaign *campaign, const struct contender *contender,
+                                struct error *reason) {
+    for (size_t i = 0; i < campaign->cell_count; i++)
+        if (has_database(campaign, &campaign->cells[i], contender, reason))
+            return false;
+    return true;
+}
+
+static bool can_run(struct campaign *campaign, const struct contender *contender,
+                    struct error *reason) {
     struct loop_info info;
-    if (contender->loop)
-        return loop_info_by_name(contender->loop, &info, reason) == 0;
+    if (contender->loop && loop_info_by_name(contender->loop, &info, reason) != 0)
+        return false;
     for (size_t i = 0; i < contender->need_count; i++)
         if (server_check_need(contender->needs[i], reason))
             return false;
-    return true;
+    return !database_is_missing(campaign, contender, reason);
 }
 
 /* Server and generator each hold all connections, and a few descriptors more. */
@@ -216,18 +245,26 @@ static bool enough_descriptors(const struct campaign *campaign, const struct cel
     return false;
 }
 
+/* Why it cannot run in this cell, or null. */
+static const char *obstacle_in(struct campaign *campaign, const struct cell *cell,
+                               const struct contender *contender, struct error *reason) {
+    bool runs = enough_descriptors(campaign, cell, contender, reason) &&
+                has_database(campaign, cell, contender, reason);
+    return runs ? NULL : reason->text;
+}
+
 static void skip_what_cannot_run(struct campaign *campaign) {
     const struct experiment *experiment = campaign->experiment;
     for (size_t k = 0; k < experiment->contender_count; k++) {
         const struct contender *contender = &experiment->contenders[k];
         struct error reason;
-        bool runs = can_run(contender, &reason);
+        bool runs = can_run(campaign, contender, &reason);
         if (!runs)
             campaign_skip(campaign, contender->name, NULL, reason.text);
         for (size_t i = 0; i < campaign->cell_count; i++) {
             const char *excluded = experiment_excluded(experiment, &campaign->cells[i], contender);
-            if (!excluded && !enough_descriptors(campaign, &campaign->cells[i], contender, &reason))
-                excluded = reason.text;
+            if (!excluded && runs)
+                excluded = obstacle_in(campaign, &campaign->cells[i], contender, &reason);
             campaign_row(campaign, i, k)->skipped = !runs || excluded;
             if (campaign_row(campaign, i, k)->skipped &&
                 !experiment_excluded(experiment, &campaign->cells[i], contender))
@@ -371,6 +408,12 @@ static void free_campaign(struct campaign *campaign) {
     json_decref(campaign->skipped);
 }
 
+/* Into the record, once it is there. */
+static void note_database(struct run *run) {
+    if (json_is_null(json_object_get(run->record, "database")))
+        json_object_set_new(run->record, "database", run_database_describe(&run->database));
+}
+
 static int run_experiment(struct run *run, const struct experiment *experiment,
                           struct error *error) {
     struct campaign campaign = {.run = run, .experiment = experiment, .skipped = json_array()};
@@ -389,6 +432,7 @@ static int run_experiment(struct run *run, const struct experiment *experiment,
         json_object_get(run->record, "experiments"),
         record_experiment(experiment, campaign.cells, campaign.cell_count, campaign.skipped));
     skip_what_cannot_run(&campaign);
+    note_database(run);
     int failure = run_blocks(&campaign, error);
     if (!failure)
         failure = save_latencies(&campaign, error);
@@ -413,6 +457,43 @@ static int finish_record(struct run *run, struct error *error) {
     return save_record(run, error);
 }
 
+static bool any_needs_database(const struct run *run) {
+    bool needed = false;
+    for (size_t i = 0; i < run->plan->experiment_count; i++) {
+        const struct experiment *experiment = run->plan->experiments[i];
+        struct cell *cells;
+        size_t count = choose_cells(run->plan, experiment, &cells);
+        for (size_t c = 0; c < count; c++)
+            for (size_t k = 0; k < experiment->contender_count; k++) {
+                struct knob_values knobs;
+                knobs_of(run->plan, experiment, &cells[c], &experiment->contenders[k], &knobs);
+                needed = needed || run_database_needed(&run->database, &knobs);
+            }
+        free(cells);
+    }
+    return needed;
+}
+
+/* One of the user's that does not answer ends the run; a private one that cannot be is skipped. */
+static int prepare_database(struct run *run, struct error *error) {
+    const struct run_plan *plan = run->plan;
+    run->database = (struct run_database){
+        .given = plan->database,
+        .max_connections = run_database_connections(plan->experiments, plan->experiment_count),
+        .cpus = plan->cpus.server};
+    return plan->database && any_needs_database(run) ? run_database_open(&run->database, error) : 0;
+}
+
+static int run_all(struct run *run, struct error *error) {
+    const struct run_plan *plan = run->plan;
+    int failure = prepare_database(run, error);
+    if (!failure)
+        failure = save_record(run, error); /* a folder that cannot be written is known at once */
+    for (size_t i = 0; i < plan->experiment_count && !failure && !interrupted; i++)
+        failure = run_experiment(run, plan->experiments[i], error);
+    return failure ? failure : finish_record(run, error);
+}
+
 int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct error *error) {
     *outcome = (struct run_outcome){.repetitions = 0};
     int failure = prepare_directory(plan, error);
@@ -433,11 +514,8 @@ int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct 
     random_seed(&run.order, plan->seed);
     progress_begin(&run.progress, plan->quiet);
     interrupt_catch();
-    failure = save_record(&run, error); /* a folder that cannot be written is known at once */
-    for (size_t i = 0; i < plan->experiment_count && !failure && !interrupted; i++)
-        failure = run_experiment(&run, plan->experiments[i], error);
-    if (!failure)
-        failure = finish_record(&run, error);
+    failure = run_all(&run, error);
+    run_database_close(&run.database);
     progress_end(&run.progress);
     json_decref(run.record);
     return failure;

@@ -24,7 +24,9 @@ struct run_plan {
     uint64_t seed;         /* of the order and of Poisson arrivals */
     const char *directory; /* exists and is empty, or does not exist yet */
     struct cpu_plan cpus;
-    int argc; /* for the record */
+    const char *database; /* the user's PostgreSQL; null: a private one where one is needed */
+    bool database_writes; /* its rows may be changed */
+    int argc;             /* for the record */
     char **argv;
     bool quiet;
 };
@@ -38,7 +40,8 @@ struct run_outcome {
 };
 
 /* Measures everything and writes run.json and the .hgrm files. -EIO or -ENOSPC when the record
- * cannot be written; what was written before stays. */
+ * cannot be written; what was written before stays. -ECONNREFUSED: the user's PostgreSQL does not
+ * answer. */
 int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct error *error);
 
 /* How long all of it takes, about. Nanoseconds. */

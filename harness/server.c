@@ -18,6 +18,7 @@
 
 #include "harness/interrupt.h"
 #include "harness/source.h"
+#include "workloads/database.h"
 
 enum {
     READY_TIMEOUT_MS = 10000,
@@ -143,6 +144,8 @@ static void become_server(const struct server_plan *plan, const struct server_pr
         perror("cannot run on its CPUs");
         _exit(127);
     }
+    if (plan->database && setenv(DATABASE_VARIABLE, plan->database, 1))
+        _exit(127);
     if (plan->directory && chdir(plan->directory)) {
         perror(plan->directory);
         _exit(127);

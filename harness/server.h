@@ -21,6 +21,7 @@ struct server_plan {
     const char *directory;
     const struct workload *workload;
     const struct knob_values *knobs; /* the server's side of them is handed to ours */
+    const char *database;            /* DATABASE_VARIABLE of its environment; null: as ours */
     cpu_set_t cpus;                  /* empty: anywhere */
     bool unix_socket;                /* listen on a unix socket instead of 127.0.0.1 */
 };

@@ -15,14 +15,30 @@ static const struct contender *contender_of(const struct trial *trial) {
     return &trial->campaign->experiment->contenders[trial->contender];
 }
 
+/* The PostgreSQL it is to ask; null where it needs none. */
+static int database_for(struct trial *trial, const char **target, struct error *error) {
+    struct run_database *database = &trial->campaign->run->database;
+    *target = NULL;
+    if (!run_database_needed(database, &trial->knobs))
+        return 0;
+    *target = run_database_target(database);
+    return run_database_alive(database, error) ? 0 : -ECHILD;
+}
+
 static int start_server(struct trial *trial, struct error *error) {
     const struct contender *contender = contender_of(trial);
+    const char *database;
+    trial->server = (struct server_process){.control_fd = -1, .output_fd = -1};
+    int failure = database_for(trial, &database, error);
+    if (failure)
+        return failure;
     struct server_plan plan = {
         .loop = contender->loop,
         .command = contender->command,
         .directory = source_directory(),
         .workload = trial->campaign->experiment->workload,
         .knobs = &trial->knobs,
+        .database = database,
         .cpus = trial->campaign->run->plan->cpus.server,
         .unix_socket = knob_get(&trial->knobs, "transport") == TRANSPORT_UNIX,
     };
@@ -42,6 +58,7 @@ static void plan_load(struct trial *trial) {
         .cpus = plan->cpus.generator,
         .server_pid = trial->server.pid,
         .control_fd = trial->server.control_fd,
+        .server_waits_for_its_own = run_database_beside(&trial->knobs),
     };
     CPU_OR(&trial->load_plan.watched_cpus, &plan->cpus.server, &plan->cpus.generator);
 }

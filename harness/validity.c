@@ -170,8 +170,8 @@ static void judge_drift(const struct load_result *result, const struct load_plan
              result->open_loop ? "p50" : "the rate", change * 100);
 }
 
-static void judge_host(const struct load_result *result, bool shared_cpu,
-                       struct validity *validity) {
+static void judge_host(const struct load_result *result, const struct load_plan *plan,
+                       bool shared_cpu, struct validity *validity) {
     double window_ns = (double)result->window_ns;
     if (validity->steal_share > STEAL_MOST)
         validity_refuse(validity, "the host took away %.1f %% of the CPU time (limit %.0f %%)",
@@ -182,7 +182,8 @@ static void judge_host(const struct load_result *result, bool shared_cpu,
         validity_refuse(validity, "the generator waited for a CPU %.0f %% of the time",
                         (double)result->starved_ns / window_ns * 100);
     double server_starved_ns = (double)result->after.starved_ns - (double)result->before.starved_ns;
-    if (result->after.cpu_known && server_starved_ns > STARVED_MOST * window_ns)
+    if (result->after.cpu_known && !plan->server_waits_for_its_own &&
+        server_starved_ns > STARVED_MOST * window_ns)
         validity_refuse(validity, "the server waited for a CPU %.0f %% of the time",
                         server_starved_ns / window_ns * 100);
 }
@@ -195,12 +196,13 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
         return;
     }
     if (result->before.cpu_known && result->after.cpu_known && result->window_ns > 0)
-        validity->server_busy = (double)(result->after.cpu_ns - result->before.cpu_ns) /
-                                (double)turns_own_between_ns(&plan->turns, result->before.at_ns,
-                                                             result->after.at_ns) /
-                                (server_cpus > 0 ? server_cpus : 1);
-    bool one_thread = server_cpus > 0 ||
-                      (result->after.usage.processes <= 1 && validity->server_busy <= ONE_CPU_MOST);
+        validity->server_busy =
+            (double)(result->after.cpu_ns - result->before.cpu_ns) /
+            (double)turns_own_between_ns(&plan->turns, result->before.at_ns, result->after.at_ns) /
+            (server_cpus > 0 ? server_cpus : 1);
+    bool one_thread = !plan->server_waits_for_its_own &&
+                      (server_cpus > 0 || (result->after.usage.processes <= 1 &&
+                                           validity->server_busy <= ONE_CPU_MOST));
     if (result->host_known)
         validity->steal_share = host_steal_share(&result->host_before, &result->host_after);
     if (result->requests == 0)
@@ -214,7 +216,7 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     }
     judge_drift(result, plan, validity);
     size_t others = validity->reason_count;
-    judge_host(result, shared_cpu, validity);
+    judge_host(result, plan, shared_cpu, validity);
     bool machine = validity->reason_count > others;
     bool generator =
         result->open_loop ? generator_was_late(result) : validity->bound == BOUND_GENERATOR;

@@ -87,12 +87,12 @@ static int database_start(const struct client_setup *setup, struct client **clie
 }
 
 static int database_connect(struct client *client, const struct endpoint *source, void *slot,
-                            struct stream **stream) {
-    return http_client.connect(client, source, slot, stream);
+                            void **connection) {
+    return http_client.connect(client, source, slot, connection);
 }
 
-static int database_request(struct stream *stream) {
-    return http_client.request(stream);
+static int database_request(void *connection) {
+    return http_client.request(connection);
 }
 
 static void database_stop(struct client *client) {

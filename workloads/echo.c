@@ -161,7 +161,8 @@ static int send_next(struct stream *stream, struct echo_asker *asker) {
     return 0;
 }
 
-static int echo_request(struct stream *stream) {
+static int echo_request(void *connection) {
+    struct stream *stream = connection;
     struct echo_asker *asker = stream_state(stream);
     if (stream_sending(stream)) {
         asker->queued++;
@@ -241,7 +242,7 @@ static const struct stream_handler asker_handler = {
 };
 
 static int echo_connect(struct client *client, const struct endpoint *source, void *slot,
-                        struct stream **out) {
+                        void **out) {
     struct stream *stream;
     int failure =
         loop_connect(client->loop, &client->target, source, &asker_handler, slot, &stream);

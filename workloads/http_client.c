@@ -135,7 +135,8 @@ static int send_queued(struct stream *stream, struct asker *asker) {
     return 0;
 }
 
-static int http_request(struct stream *stream) {
+static int http_request(void *connection) {
+    struct stream *stream = connection;
     struct asker *asker = stream_state(stream);
     struct client *client = asker->client;
     CHECK(asker->asking < client->in_flight);
@@ -433,7 +434,7 @@ static const struct stream_handler asker_handler = {
 };
 
 static int http_connect(struct client *client, const struct endpoint *source, void *slot,
-                        struct stream **out) {
+                        void **out) {
     struct stream *stream;
     int failure = client->tls ? tls_connect(client->tls, client->loop, &client->target, source,
                                             &client->handler, slot, &stream)

@@ -11,12 +11,15 @@
 static const struct {
     const char *name;
     const char *port; /* where the URL names none; null: it has to */
-    bool paths;
+    bool paths, database;
 } schemes[] = {
-    {"tcp", NULL, false},
-    {"unix", NULL, false},
-    {"http", "80", true},
-    {"https", "443", true},
+    {"tcp", NULL, false, false},
+    {"unix", NULL, false, false},
+    {"http", "80", true, false},
+    {"https", "443", true, false},
+    {"postgresql", NULL, false, true},
+    {"postgres", NULL, false, true},
+    {"sqlite", NULL, false, true},
 };
 
 enum { UNKNOWN = -1 };
@@ -105,22 +108,49 @@ static int take_rest(const char *rest, int scheme, struct url *url, struct error
     return take_address(rest, length, schemes[scheme].port, url, error);
 }
 
+/* USER:PASSWORD@HOST, or the parameter, as libpq takes them. */
+static bool has_password(const char *text) {
+    const char *begin = strstr(text, "://");
+    if (!begin)
+        return false;
+    begin += strlen("://");
+    size_t length = strcspn(begin, "/?");
+    const char *at = memchr(begin, '@', length);
+    return (at && memchr(begin, ':', (size_t)(at - begin))) || strstr(text, "?password=") ||
+           strstr(text, "&password=");
+}
+
+static int take_database(const char *text, struct url *url, struct error *error) {
+    if (has_password(text))
+        return error_set(error, -EINVAL,
+                         "a URL with a password is not taken, as others could read it; set "
+                         "PGPASSWORD or write it to ~/.pgpass");
+    if ((size_t)snprintf(url->path, sizeof url->path, "%s", text) >= sizeof url->path)
+        return error_set(error, -EINVAL, "the URL is longer than %zu bytes", sizeof url->path - 1);
+    url->is_database = true;
+    return 0;
+}
+
 int url_parse(const char *text, struct url *url, struct error *error) {
     const char *colon = strchr(text, ':');
     memset(url, 0, sizeof *url);
-    if (!colon || (strncmp(colon, "://", 3) != 0 && strncmp(text, "unix:", 5) != 0))
+    if (!colon || (strncmp(colon, "://", 3) != 0 && strncmp(text, "unix:", 5) != 0 &&
+                   strncmp(text, "sqlite:", 7) != 0))
         return error_set(error, -EINVAL,
                          "'%s' is not a URL; it should look like http://127.0.0.1:8080/, "
-                         "tcp://127.0.0.1:7000 or unix:/run/echo.sock",
+                         "tcp://127.0.0.1:7000, unix:/run/echo.sock, postgresql://127.0.0.1/name "
+                         "or sqlite:FILE",
                          text);
     size_t length = (size_t)(colon - text);
     int scheme = find_scheme(text, length);
     if (scheme == UNKNOWN)
         return error_set(error, -EINVAL,
-                         "nothing here speaks '%.*s'; use http://, https://, tcp:// or unix: (see "
-                         "`loopmark list`)",
+                         "nothing here speaks '%.*s'; use http://, https://, tcp://, unix:, "
+                         "postgresql:// or sqlite: (see `loopmark list`)",
                          (int)length, text);
     snprintf(url->scheme, sizeof url->scheme, "%s", schemes[scheme].name);
+    if (schemes[scheme].database)
+        return take_database(text, url, error);
     return take_rest(strncmp(colon, "://", 3) == 0 ? colon + 3 : text, scheme, url, error);
 }
 

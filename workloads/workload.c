@@ -8,11 +8,15 @@
 extern const struct workload database_workload;
 extern const struct workload echo_workload;
 extern const struct workload http_workload;
+extern const struct workload offload_workload;
+extern const struct workload query_workload;
 
 static const struct workload *const workloads[] = {
     &echo_workload,
     &http_workload,
     &database_workload,
+    &offload_workload,
+    &query_workload,
 };
 
 const struct workload *workload_at(size_t index) {

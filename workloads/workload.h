@@ -42,13 +42,14 @@ struct workload_server {
 };
 
 /* One answer. `err`: -EBADMSG: not what was asked for; -EPROTO: not the protocol. Then the
- * connection is of no more use, and the generator closes it. */
+ * connection is of no more use, and the generator closes it. -EIO: the server says that it failed,
+ * and the connection goes on. */
 struct answer {
     int err;
     int status;       /* as HTTP's, 100 to 599; 0: the protocol has none */
     bool last;        /* no more answers come on this connection, by the rules of the protocol */
     size_t bytes;     /* of it, as they came */
-    const char *what; /* more about an error, or null. Static words, here and below */
+    const char *what; /* more about an error, or null. Only until the callback returns, as below */
 };
 
 /* What a connection was doing when it failed. */
@@ -79,20 +80,25 @@ struct client_setup {
     bool verify;                        /* check every byte of every answer */
     uint32_t in_flight;                 /* most unanswered requests of one connection */
     uint32_t requests_per_connection;   /* then the generator closes it; 0: no limit */
+    uint64_t seed;                      /* of what is asked at random; each thread has its own */
     const struct client_events *events;
 };
 
 struct workload_client {
     /* What `setup` points to stays until `stop`. */
     int (*start)(const struct client_setup *setup, struct client **client, struct error *error);
-    /* Starts one connection; from `source` when that is not null. Errors as loop_connect. */
+    /* Starts one connection; from `source` when that is not null. `*connection` is the client's own
+     * until `closed`. Errors as loop_connect. */
     int (*connect)(struct client *client, const struct endpoint *source, void *slot,
-                   struct stream **stream);
+                   void **connection);
     /* Asks once on a connection that has opened and not closed. What the socket cannot take at once
      * is kept and follows by itself; what is asked for within `answered` is sent together when the
-     * answers at hand are through. A negative errno: not sent, and the stream is closing. */
-    int (*request)(struct stream *stream);
-    /* After every connection has closed. */
+     * answers at hand are through. A negative errno: not sent, and the connection is closing. */
+    int (*request)(void *connection);
+    /* `closed` follows, never within the call. Repeatable. Null: what `connect` gives is a struct
+     * stream, and is closed as one. */
+    void (*close)(void *connection);
+    /* After every connection has closed, and before the loop is freed. */
     void (*stop)(struct client *client);
 };
 
@@ -101,7 +107,7 @@ struct workload {
     const char *summary;
     const char *const *schemes; /* of the URLs its client speaks: null-terminated */
     struct knob_table knobs;
-    const struct workload_server *server;
+    const struct workload_server *server; /* null: it has only a client */
     const struct workload_client *client;
 };
 

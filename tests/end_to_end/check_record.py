@@ -11,7 +11,8 @@ import sys
 NUMBER = (int, float)
 NULL = type(None)
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
-ERRORS = "connect connect_timeout timeout reset closed wrong_answer parse status other".split()
+ERRORS = ("connect connect_timeout timeout reset closed wrong_answer parse status database "
+          "other").split()
 
 
 def fail(text):
@@ -75,9 +76,10 @@ REPETITION = {
 RUN = {
     "schema": int, "command": list, "revision": str, "started_utc": str,
     "finished_utc": (str, NULL), "complete": bool, "ended_because": (str, NULL), "seed": int,
-    "scope": str, "environment": dict, "pinning": dict, "experiments": list, "repetitions": list,
-    "latency": list, "logs": list,
+    "scope": str, "environment": dict, "pinning": dict, "database": (dict, NULL),
+    "experiments": list, "repetitions": list, "latency": list, "logs": list,
 }
+DATABASE = {"source": str, "version": (str, NULL), "settings": (dict, NULL), "cpus": (str, NULL)}
 EXPERIMENT = {"name": str, "file": str, "question": str, "measure": str, "workload": str,
               "axes": list, "servers": list, "claims": list, "skipped": list}
 
@@ -240,6 +242,9 @@ def check_floors(repetitions):
 def check_run(r, directory):
     has("run", r, RUN)
     need(r["schema"] == 1, f"schema is {r['schema']}")
+    if r["database"] is not None:
+        has("database", r["database"], DATABASE)
+        need(r["database"]["source"] in ("private", "given"), "database.source")
     need(r["scope"] in ("smoke", "headline", "full"), f"scope is {r['scope']}")
     need(all(isinstance(word, str) for word in r["command"]) and r["command"], "command is no list")
     need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r["started_utc"]), "started_utc")

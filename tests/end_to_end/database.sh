@@ -1,12 +1,15 @@
 #!/bin/bash
 # The workload `database`: served on every loop to curl, ended while a query runs, and measured by
-# `run`, which checks that each answer has the id that was asked for; in front of SQLite. No time
-# and no rate is judged here.
+# `run`, which checks that each answer has the id that was asked for; in front of SQLite, and of a
+# private PostgreSQL that `run` makes and removes. No time and no rate is judged here.
+# shellcheck disable=SC2317 # `finish` in the middle does not make the rest unreachable
 # shellcheck source=tests/end_to_end/library.bash
 . "$(dirname "$0")/library.bash"
 
+# A private PostgreSQL runs as another user where we are root.
 export TMPDIR=$folder/temporary
-mkdir "$TMPDIR"
+mkdir -m 1777 "$TMPDIR"
+chmod 755 "$folder"
 unset LOOPMARK_DATABASE
 
 # serve LOOP [KNOB=VALUE…]
@@ -97,7 +100,84 @@ check_run() {
         'all(x["requests"] > 0 and sum(x["errors"].values()) == 0 for x in reps)' \
         'all(x["server"]["workload"]["errors"] == 0 for x in reps)' \
         'all(x["server"]["workload"]["acquired"] >= x["requests"] for x in reps)' \
-        'all(x["server"]["workload"]["wait_p99_ns"] >= 0 for x in reps)'
+        'all(x["server"]["workload"]["wait_p99_ns"] >= 0 for x in reps)' "${@:4}"
+}
+
+# ---- in front of a private PostgreSQL ------------------------------------------------------------
+
+# Ids of what works in the temporary folder: PostgreSQL writes its titles over its environment,
+# where processes.py would look.
+of_postgres() {
+    local process
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/cwd" 2>/dev/null) in "$TMPDIR/"*) echo "${process#/proc/}" ;; esac
+    done
+}
+nothing_left() { [ -z "$(of_postgres)" ] && [ -z "$(ls "$TMPDIR")" ]; }
+check_nothing_left() {
+    await 10 nothing_left
+    result "$1/nothing_left" $? "left: $(of_postgres | tr '\n' ' ') $(ls "$TMPDIR")"
+}
+
+# What keeps a private PostgreSQL from running here, as `run` says it; empty if nothing does.
+no_postgres() {
+    experiment postgres row pool >probe.ini
+    run_loopmark run --quiet --smoke probe.ini --out probe
+    "$python" -c 'import json, sys
+for row in json.load(open("probe/run.json"))["experiments"][0]["skipped"]: print(row["reason"])' |
+        head -n 1
+}
+
+check_postgres() {
+    for query in row rows update mix; do
+        check_run postgres "$query" pool 'r["database"]["source"] == "private"' \
+            'r["database"]["settings"]["fsync"] == "off"' \
+            'r["database"]["cpus"] == r["pinning"]["server_cpus"]'
+    done
+    check_run postgres row connection 'r["database"]["version"]'
+    grep -q 'the database was PostgreSQL [0-9]' postgres-row-pool/report.md
+    result postgres/report $? "the report does not name the database"
+    check_nothing_left postgres
+}
+
+is_measuring() { [ -n "$(of_postgres)" ] && grep -q '^\[[1-9]' "$1.err"; }
+
+is_starting() { [ -n "$(ls "$TMPDIR")" ]; }
+
+# check_interrupt NAME SIGNAL STATUS WHEN: WHEN is is_starting or is_measuring
+check_interrupt() {
+    experiment postgres row pool >long.ini
+    background "$1" run long.ini --repetitions 200 --out "$1"
+    await 60 "$4" "$1"
+    result "$1/$4" $? "$(tail -n 1 "$1.err")"
+    kill "-$2" "$pid"
+    await_end "$pid" 20
+    [ "$status" = "$3" ]
+    result "$1/status" $? "$status, expected $3: $(tail -n 1 "$1.err")"
+    check_nothing_left "$1"
+}
+
+# One of the user's own: its rows are only changed by permission, and it has to answer.
+check_given() {
+    local target
+    background own postgres
+    await 60 test -s own.out
+    target=$(cat own.out)
+    experiment postgres row pool | sed 's/^set.writes.*//' >given.ini
+    run_loopmark run --quiet --smoke given.ini --db-url "$target" --out given
+    record given/record run given/run.json 'len(reps) == 1' 'reps[0]["requests"] > 0' \
+        'r["database"]["source"] == "given"' 'r["database"]["cpus"] is None'
+    experiment postgres update pool >writing.ini
+    run_loopmark run --quiet --smoke writing.ini --db-url "$target" --out reading
+    record given/not_written run reading/run.json 'reps == []' \
+        '"--db-writes" in r["experiments"][0]["skipped"][0]["reason"]'
+    run_loopmark run --quiet --smoke writing.ini --db-url "$target" --db-writes --out writing
+    record given/written run writing/run.json 'len(reps) == 1' 'reps[0]["requests"] > 0'
+    kill -INT "$pid"
+    await_end "$pid" 20
+    expect given/does_not_answer 1 'PostgreSQL' run --quiet --smoke given.ini --db-url "$target" \
+        --out silent
+    check_nothing_left given
 }
 
 if ! serve epoll driver=sqlite; then
@@ -119,6 +199,17 @@ fi
 for query in row rows update mix; do check_run sqlite "$query" pool; done
 check_run sqlite row connection
 
+missing=$(no_postgres)
+if [ -n "$missing" ]; then
+    skip postgres "$missing"
+else
+    check_postgres
+    check_interrupt interrupted_early INT 130 is_starting
+    check_interrupt interrupted INT 130 is_measuring
+    check_interrupt killed KILL 137 is_measuring
+    check_given
+fi
+
 # ---- what cannot be ------------------------------------------------------------------------------
 
 listen=(--loop epoll --workload database --listen 127.0.0.1:0)
@@ -126,5 +217,9 @@ expect no_postgres 1 'LOOPMARK_DATABASE' serve "${listen[@]}" --set driver=postg
 LOOPMARK_DATABASE=nothing:x expect no_such_driver 1 'no database' serve "${listen[@]}"
 LOOPMARK_DATABASE=sqlite:x expect wrong_database 1 'is of sqlite' serve "${listen[@]}" \
     --set driver=postgres
+experiment sqlite row pool >plain.ini
+refused password 'PGPASSWORD' run plain.ini --db-url postgresql://user:secret@localhost/name
+refused not_postgres 'sqlite' run plain.ini --db-url sqlite:x
+refused writes_alone 'db-url' run plain.ini --db-writes
 
 finish

@@ -263,7 +263,7 @@ fi
 cases=(
     'loopmark load --arrivals ^Y' 'loopmark load --arrivals constant poisson '
     'loopmark load --status-errors ^Y' 'loopmark load --status-errors 4xx 5xx none '
-    'loopmark serve --workload ^Y' 'loopmark serve --workload database echo http '
+    'loopmark serve --workload ^Y' 'loopmark serve --workload database echo http offload '
     'loopmark report --^Y' 'loopmark report --help '
 )
 check_typed bash_all bash --noprofile --rcfile bashrc -i

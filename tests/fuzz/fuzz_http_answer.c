@@ -18,7 +18,7 @@ enum { IN_FLIGHT = 4, MOST = 4096 };
 
 struct stage {
     struct loop *loop;
-    struct stream *asker;
+    void *asker;
     const uint8_t *text;
     size_t length;
     unsigned asking, asked, most;

@@ -132,6 +132,7 @@ def print_table(runs, names, connections):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("loopmark")
     parser.add_argument("--blocks", type=int, default=50)

@@ -35,7 +35,7 @@ struct stage {
     struct loop *loop;
     struct client *client;
     struct listener *listener;
-    struct stream *asker;
+    void *asker;
     struct timer given_up;
     unsigned answered;
     bool late, told; /* told: the peer has said its text */

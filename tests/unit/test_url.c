@@ -62,6 +62,11 @@ static void wrong_urls_are_refused_with_the_reason(void **state) {
         {"http://::1/", "HOST:PORT"},
         {"http://[::1/", "[::1"},
         {"http://me:secret@127.0.0.1/", "user name"},
+        {"postgresql://me:secret@127.0.0.1/x", "PGPASSWORD"},
+        {"postgres://me:@127.0.0.1", "PGPASSWORD"},
+        {"postgresql:///x?host=/run&password=secret", "PGPASSWORD"},
+        {"postgresql:///x?password=secret", "PGPASSWORD"},
+        {"postgresql:x", "is not a URL"},
         {"http://127.0.0.1/a b", "%XX"},
         {"http://127.0.0.1/a\r\nX: y", "%XX"},
         {"http://127.0.0.1/\xc3\xa4", "%XX"},
@@ -134,11 +139,35 @@ static void certificates_name_hosts_without_ports(void **state) {
     assert_string_equal(url.name, "::1");
 }
 
+static void targets_of_databases_stay_as_they_are(void **state) {
+    static const struct {
+        const char *url, *scheme;
+    } cases[] = {
+        {"postgresql://me@127.0.0.1:5432/x?sslmode=disable", "postgresql"},
+        {"postgresql:///x?host=/run/a:b@c", "postgresql"},
+        {"postgres://[::1]:5432/a:b@c", "postgres"},
+        {"sqlite:a b.db", "sqlite"},
+        {"sqlite:/a:b/c?d#e", "sqlite"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct url url;
+        struct error error = {""};
+        if (url_parse(cases[i].url, &url, &error))
+            fail_msg("%s: %s", cases[i].url, error.text);
+        assert_true(url.is_database);
+        assert_string_equal(url.scheme, cases[i].scheme);
+        assert_string_equal(url.path, cases[i].url);
+        assert_false(endpoint_is_unix(&url.endpoint));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_urls_say),
         cmocka_unit_test(wrong_urls_are_refused_with_the_reason),
         cmocka_unit_test(long_urls_are_refused),
+        cmocka_unit_test(targets_of_databases_stay_as_they_are),
         cmocka_unit_test(an_address_alone_names_its_host),
         cmocka_unit_test(certificates_name_hosts_without_ports),
     };

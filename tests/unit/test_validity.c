@@ -201,6 +201,17 @@ static void waiting_for_a_cpu(void **state) {
     assert_true(fixture->validity.valid);
 }
 
+/* No others took the CPU time; and which of them all is full is not known. */
+static void waiting_for_its_own_database(void **state) {
+    struct fixture *fixture = *state;
+    fixture->plan.server_waits_for_its_own = true;
+    fixture->result->after.starved_ns = 600 * NS_PER_MS;
+    expect_valid(fixture);
+    assert_int_equal(fixture->validity.bound, BOUND_NONE);
+    fixture->result->starved_ns = 410 * NS_PER_MS;
+    expect_reason(fixture, "the generator waited for a CPU 41 %");
+}
+
 /* 100,000 requests at 100 µs, sent 1 µs late. */
 static void open_loop(struct fixture *fixture) {
     struct load_result *result = fixture->result;
@@ -238,8 +249,9 @@ static void set_seconds(struct fixture *fixture, double first, double step) {
     result->interval_count = 11;
     for (uint32_t i = 0; i < 11; i++) {
         uint64_t value = (uint64_t)(first + step * i);
-        result->intervals[i] = (struct load_interval){
-            .length_ns = NS_PER_S, .requests = value, .p50_ns = value * NS_PER_US};
+        result->intervals[i] = (struct load_interval){.length_ns = NS_PER_S,
+                                                      .requests = value,
+                                                      .p50_ns = value * NS_PER_US};
     }
     result->intervals[10].length_ns = 100 * NS_PER_MS;
     result->intervals[10].p50_ns = NS_PER_S;
@@ -353,29 +365,21 @@ static void reasons_do_not_overflow(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(a_good_result_is_valid),
-        CASE(an_unfinished_load_says_why),
-        CASE(nothing_answered_is_not_valid),
-        CASE(errors_beyond_one_in_a_thousand),
-        CASE(one_wrong_answer_is_too_many),
-        CASE(whose_limit_the_throughput_is),
-        CASE(an_unknown_server_has_no_bound),
-        CASE(a_server_on_two_cpus_is_half_busy),
+        CASE(a_good_result_is_valid),         CASE(an_unfinished_load_says_why),
+        CASE(nothing_answered_is_not_valid),  CASE(errors_beyond_one_in_a_thousand),
+        CASE(one_wrong_answer_is_too_many),   CASE(whose_limit_the_throughput_is),
+        CASE(an_unknown_server_has_no_bound), CASE(a_server_on_two_cpus_is_half_busy),
         CASE(a_server_is_busy_in_its_turns),
         CASE(several_threads_have_no_bound),
         CASE(a_starved_generator_is_saturated),
+        CASE(waiting_for_its_own_database),
         CASE(a_request_that_waits_at_the_end),
-        CASE(steal_beyond_two_percent),
-        CASE(waiting_for_a_cpu),
-        CASE(an_open_loop_has_no_bound),
-        CASE(a_busy_generator_in_open_loop),
-        CASE(a_drift_is_noted),
-        CASE(growing_response_times_are_unstable),
+        CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
+        CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),
+        CASE(a_drift_is_noted),               CASE(growing_response_times_are_unstable),
         CASE(statuses_are_errors_of_answers),
-        CASE(a_missed_constant_rate),
-        CASE(a_late_generator),
-        CASE(whose_fault_it_is),
-        CASE(reasons_do_not_overflow),
+        CASE(a_missed_constant_rate),         CASE(a_late_generator),
+        CASE(whose_fault_it_is),              CASE(reasons_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
