@@ -17,6 +17,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -188,6 +189,7 @@ def print_truth(undisturbed, drain_rate, stopped):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     if not os.path.exists("/usr/sbin/nginx"):
