@@ -457,9 +457,13 @@ static void test_timeouts(struct fixture *fixture) {
     start_server(&service, fixture, "idle_timeout=1ms");
     int peer = peer_connect(&service.address);
     expect_end(&service, peer);
+    stop_server(&service);
+
+    start_server(&service, fixture, "idle_timeout=100ms"); /* long enough to begin a request in */
     peer = peer_connect(&service.address);
     ask(&service, peer, HALF_GET);
-    settle(fixture);
+    for (uint64_t end_ns = clock_now_ns() + 150 * NS_PER_MS; clock_now_ns() < end_ns;)
+        settle(fixture);
     ask(&service, peer, "\r\n"); /* it is not idle while a request is under way */
     expect_answer(&service, peer, 1024);
     expect_end(&service, peer);
