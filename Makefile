@@ -7,8 +7,10 @@
 #   ONLY=PATTERN         of the tests, those whose name contains PATTERN (a shell pattern)
 #   TEST_JOBS=N          how many test programs run at a time; without it, one for each CPU
 #   DEPS=check|install   only list missing packages, or install them without asking
+#   AWAKE=1              bench keeps the CPUs from sleeping: for virtual machines
 #   FUZZ_SECONDS=20      how long each fuzzing program runs; or FUZZ_RUNS, how many inputs it gets
 #   SOAK_SECONDS=60      how long `make soak` runs
+#   SOAK_REQUESTS=1000000 how many `make soak-database` asks
 #   PREFIX=/usr/local    where `make install` puts it; DESTDIR=FOLDER is put before, for packages
 #   HDR_C_DIR=FOLDER     where HdrHistogram_c is installed, for bench-histogram to compare with
 
@@ -16,6 +18,7 @@ SAN          ?=
 ONLY         ?=
 FUZZ_SECONDS ?= 20
 SOAK_SECONDS ?= 60
+SOAK_REQUESTS ?= 1000000
 CFLAGS       ?= -O2 -g
 PREFIX       ?= /usr/local
 export SAN ONLY
@@ -62,18 +65,21 @@ CONFORMANCE := $(call programs,tests/conformance/test_*.c)
 ACCURACY    := $(call programs,tests/accuracy/*.c)
 FUZZ        := $(call programs,tests/fuzz/fuzz_*.c)
 NULL_ECHO   := $(BUILD)/tests/performance/null_echo
-SOAK        := $(BUILD)/tests/soak/echo
+SOAK        := $(call programs,tests/soak/*.c)
 STRUCTURE   := $(wildcard tests/structure/*.sh)
 RAW_SERVERS := $(patsubst workloads/%.c,$(BUILD)/%,$(wildcard workloads/servers/raw_*.c))
 MAN_PAGE    := $(BUILD)/loopmark.1
 INTEROP     := build/interop/node_modules/.package-lock.json
 
+# Sanitizers need address ranges that a kernel with much randomisation may give away.
+UNRANDOMISED = $$(setarch -R true 2>/dev/null && echo setarch -R)
+
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help setup test interop smoke bench bench-full bench-histogram bench-generators \
-        bench-pgbench bench-stall accuracy fuzz fuzz-run soak soak-run plots report lint \
-        format-check install install-built uninstall clean
+        bench-pgbench bench-stall accuracy fuzz fuzz-run soak soak-run soak-posts soak-database \
+        plots report lint format-check install install-built uninstall clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -102,14 +108,14 @@ NEEDS_plots      = bench
 
 test: all $(UNIT) $(CONFORMANCE) $(FUZZ) $(NULL_ECHO) $(SOAK) ## runs all tests; also with SAN=…
 	@TEST_JOBS=$${TEST_JOBS:-$$(nproc)} \
-	    tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) $(SOAK) \
+	    tests/run $(STRUCTURE) $(UNIT) $(CONFORMANCE) $(FUZZ) $(SOAK) tests/soak/database.sh \
 	    $(if $(SAN),,tests/performance/instructions.sh) \
 	    $(wildcard tests/end_to_end/*.sh $(if $(filter thread,$(SAN)),,tests/interop/*.sh))
 
 # Without it these tests say what they leave out.
 interop: $(INTEROP) ## fetches what the interop tests compare with, for `make test`
 
-accuracy: $(PROGRAM) $(ACCURACY) ## checks what is measured against delays and rates that are known
+accuracy: $(PROGRAM) $(ACCURACY) $(SOAK) ## checks what is measured against what is known
 	@TEST_TIMEOUT_S=1500 tests/run $(ACCURACY) $(wildcard tests/accuracy/*.sh)
 
 lint: $(PROGRAM) ## checks layers, style and shell scripts; `make test` does it too
@@ -124,10 +130,10 @@ smoke: all ## runs every experiment for an instant, to see that it works
 	$(PROGRAM) run --smoke all
 
 bench: all ## measures the headline cells of all experiments; writes results/<run>/
-	$(PROGRAM) run --headline all
+	$(PROGRAM) run --headline $(if $(AWAKE),--keep-awake) all
 
 bench-full: all ## measures all cells of all experiments
-	$(PROGRAM) run all
+	$(PROGRAM) run $(if $(AWAKE),--keep-awake) all
 
 bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, beside HDR_C_DIR's
 	@$<
@@ -165,8 +171,14 @@ fuzz-run: $(FUZZ)
 soak: ## echoes on 1,000 connections, short of buffers; SAN=address if none is given
 	@$(MAKE) --no-print-directory SAN=$(or $(SAN),address) soak-run
 
-soak-run: $(SOAK)
-	@$$(setarch -R true 2>/dev/null && echo setarch -R) $< --seconds $(SOAK_SECONDS)
+soak-run: $(BUILD)/tests/soak/echo
+	@$(UNRANDOMISED) $< --seconds $(SOAK_SECONDS)
+
+soak-posts: $(BUILD)/tests/soak/posts ## posts by the million to every loop; also with SAN=…
+	@$(UNRANDOMISED) $< --posts 1000000
+
+soak-database: $(PROGRAM) ## asks a pooled PostgreSQL on every loop, and checks ids; also with SAN=…
+	@SOAK_REQUESTS=$(SOAK_REQUESTS) TEST_TIMEOUT_S=3600 tests/run tests/soak/database.sh
 
 # What the program reads is laid out in share/loopmark as it is here, so that it is found alike.
 INSTALLED       = $(DESTDIR)$(PREFIX)
@@ -257,7 +269,7 @@ $(PROGRAM): $(BUILD)/harness/main.o $(ARCHIVE) $(BUILD)/libraries
 	$(LINK) -o $@
 
 $(MAN_PAGE): $(PROGRAM)
-	$$(setarch -R true 2>/dev/null && echo setarch -R) $< --man-page >$@
+	$(UNRANDOMISED) $< --man-page >$@
 
 # Programs that an experiment starts as servers. One whose library is missing is left out.
 LIBRARY_raw_io_uring = liburing
@@ -301,7 +313,7 @@ $(INTEROP): tests/interop/package.json tests/interop/package-lock.json | setup
 	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
 	@touch $@
 
--include $(OBJECTS:.o=.d) $(NULL_ECHO).d $(SOAK).d \
-    $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(FUZZ)) \
+-include $(OBJECTS:.o=.d) $(NULL_ECHO).d \
+    $(patsubst %,%.d,$(UNIT) $(CONFORMANCE) $(ACCURACY) $(SOAK) $(FUZZ)) \
     $(patsubst %.o,%.d,$(call shared,tests/unit/test_%.c) \
                        $(call shared,tests/conformance/test_%.c) $(BUILD)/workloads/servers/raw.o)

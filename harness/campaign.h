@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "harness/cell_floor.h"
+#include "harness/keep_awake.h"
 #include "harness/latency_log.h"
 #include "harness/load.h"
 #include "harness/progress.h"
@@ -31,6 +32,7 @@ struct run {
     struct random order;
     json_t *record, *repetitions, *latency, *logs;
     struct run_database database;
+    struct keep_awake awake;
     struct latency_log log; /* all logs of the run begin with it */
     int log_failure;        /* a log could not be written: the run ends */
     struct error log_error;

@@ -244,6 +244,21 @@ static int parse_predicate(struct parser *parser) {
                           "'grows over AXIS' or 'flat within P % over AXIS'");
 }
 
+static int parse_onset(struct parser *parser) {
+    struct claim_rule *rule = parser->rule;
+    if (rule->form == CLAIM_GROWTH)
+        return error_set(parser->error, -EINVAL,
+                         "'from some' speaks of one cell after the other, and 'grows' and 'flat' "
+                         "of the axis' ends");
+    if (!accept(parser, "some"))
+        return refuse(parser, "'from some AXIS on'");
+    if (!copy_name(rule->axis, parser->word, strlen(parser->word)))
+        return refuse(parser, "the name of an axis");
+    next_word(parser);
+    rule->onset = true;
+    return accept(parser, "on") ? 0 : refuse(parser, "'on'");
+}
+
 static int parse_where(struct parser *parser) {
     char *where = parser->rule->where;
     if (*parser->word == '\0')
@@ -273,10 +288,12 @@ int claim_parse(const char *text, struct claim_rule *rule, struct error *error) 
         failure = parse_servers(&parser);
     if (failure == 0)
         failure = parse_predicate(&parser);
+    if (failure == 0 && accept(&parser, "from"))
+        failure = parse_onset(&parser);
     if (failure == 0 && accept(&parser, "where"))
         failure = parse_where(&parser);
     if (failure == 0 && *parser.word)
-        failure = refuse(&parser, "'where' or the end of the rule");
+        failure = refuse(&parser, "'from some AXIS on', 'where' or the end of the rule");
     rule->direction = claimed_direction(rule);
     return failure;
 }

@@ -9,9 +9,13 @@
  *   cpu_per_request select grows by at least 2 over idle_connections
  *   cpu_per_request epoll flat within 15 % over idle_connections
  *
+ *   p99 pool/inline at most 1 from some job_us on    the least value of the axis from which on the
+ *                                                    rule is met in every cell, up to the last
+ *
  * and behind any of them ` where size_bytes:1024 connections:3`: only in these cells. `grows` and
  * `flat` speak of the value in the last cell of an axis divided by the first one's, paired by
- * block.
+ * block. `from some` looks for where something begins to hold: it is judged at the cell where it
+ * does, or, where it does not hold in the last cell, there.
  *
  * Absolute values are in the record's units: throughput per second, quantiles ns, cpu_per_request
  * µs, rss bytes; a rule may write them with units ("1ms", "50k", "64MiB").
@@ -54,8 +58,9 @@ struct claim_rule {
     enum claim_metric metric;
     enum claim_form form;
     char first[CLAIM_NAME_BYTES], second[CLAIM_NAME_BYTES]; /* servers */
-    char axis[CLAIM_NAME_BYTES];                            /* CLAIM_GROWTH: a knob's name */
-    char where[CLAIM_WHERE_BYTES];                          /* "" or "knob:value …" */
+    char axis[CLAIM_NAME_BYTES];   /* CLAIM_GROWTH, or onset: a knob's name */
+    bool onset;                    /* "from some AXIS on" */
+    char where[CLAIM_WHERE_BYTES]; /* "" or "knob:value …" */
     double low, high; /* met from low to high, both included; 0 and INFINITY are open ends */
     int direction;    /* of a ratio: 1 claims an increase, -1 a decrease, 0 neither */
 };

@@ -9,6 +9,7 @@
 #include "harness/command.h"
 #include "harness/file.h"
 #include "harness/interrupt.h"
+#include "harness/keep_awake.h"
 #include "harness/latency_log.h"
 #include "harness/load_options.h"
 #include "harness/load_print.h"
@@ -21,6 +22,7 @@
 struct load_command {
     struct load_options options;
     struct latency_log log;
+    struct keep_awake awake;
     struct slo_judgement judgements[SLOS_MOST];
 };
 
@@ -184,6 +186,15 @@ static int run_as_asked(struct load_command *command, struct error *error) {
                                      : log_and_measure(command, error);
 }
 
+static int run_awake(struct load_command *command, struct error *error) {
+    int failure = keep_awake_start(&command->awake, &command->options.plan.kept_awake, error);
+    if (failure)
+        return failure == -EINVAL ? EXIT_USAGE : EXIT_FAILED; /* there is no such CPU */
+    int code = run_as_asked(command, error);
+    keep_awake_stop(&command->awake);
+    return code;
+}
+
 static int run(int argc, char **argv, struct error *error) {
     struct load_command *command = calloc(1, sizeof *command);
     if (!command) {
@@ -192,7 +203,7 @@ static int run(int argc, char **argv, struct error *error) {
     }
     int code = load_options_read(&command->options, argc, argv, error)
                    ? EXIT_USAGE
-                   : run_as_asked(command, error);
+                   : run_awake(command, error);
     load_options_free(&command->options);
     free(command);
     return code;

@@ -1,6 +1,7 @@
 /* command_postgres.c: `loopmark postgres`, a PostgreSQL to try things on, gone when it ends. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -16,7 +17,8 @@ static const char help[] =
     "\n"
     "Makes a PostgreSQL as the database workloads use it, in a temporary folder and reachable by\n"
     "a unix socket alone, with the table item(id, value, payload) of 10,000 rows. Prints its\n"
-    "target when it is ready. ^C ends it, and nothing is left of it.\n"
+    "target when it is ready. ^C ends it, and nothing is left of it. SIGUSR1 starts it again with\n"
+    "the data it has; it says so when it answers.\n"
     "\n"
     "examples:\n"
     "  loopmark postgres --max-connections 50\n"
@@ -49,14 +51,23 @@ static int read_options(struct private_postgres_plan *plan, int argc, char **arg
     return 0;
 }
 
+/* SIGUSR1 is only waited for, and so it is blocked from before anybody knows that we are there. */
 static int keep_until_told(struct private_postgres *postgres, struct error *error) {
     struct timespec pause = {.tv_nsec = (long)(100 * NS_PER_MS)};
+    sigset_t restart;
+    sigemptyset(&restart);
+    sigaddset(&restart, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &restart, NULL);
     printf("%s\n", postgres->target);
     fflush(stdout);
     while (!interrupted) {
         if (!private_postgres_alive(postgres, error))
             return interrupted ? EXIT_OK : EXIT_FAILED;
-        nanosleep(&pause, NULL);
+        if (sigtimedwait(&restart, NULL, &pause) != SIGUSR1)
+            continue;
+        if (private_postgres_restart(postgres, error))
+            return interrupted ? EXIT_OK : EXIT_FAILED;
+        fprintf(stderr, "PostgreSQL was started again\n");
     }
     return EXIT_OK;
 }

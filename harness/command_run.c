@@ -35,6 +35,8 @@ static const char help[] =
     "                       results/<utc>-<host>-<revision>)\n"
     "      --server-cpus LIST, --generator-cpus LIST\n"
     "                       where they run (two different cores, chosen by the topology)\n"
+    "      --keep-awake     keep those CPUs from sleeping: on a virtual machine, waking up takes\n"
+    "                       as long as its neighbours let it. The record says that it was done\n"
     "      --db-url URL     the PostgreSQL for experiments with driver=postgres, with a table\n"
     "                       `item`; its rows are only read (a private one, made for the run;\n"
     "                       or what " DATABASE_VARIABLE " in the environment names)\n"
@@ -48,7 +50,7 @@ static const char help[] =
     "examples:\n"
     "  loopmark run loop-echo\n"
     "  loopmark run loop-echo --set connections=10 --set size_bytes=1KiB,100KiB --repetitions 10\n"
-    "  loopmark run --headline all\n"
+    "  loopmark run --headline all --keep-awake\n"
     "  loopmark run ./my-experiment.ini --out /tmp/mine --server-cpus 2 --generator-cpus 3\n"
     "\n"
     "exit codes: 0 ok, 1 a server, a load or the tool failed, 2 usage, 5 nothing valid measured,\n"
@@ -76,6 +78,7 @@ static const struct option long_options[] = {
     {"out", required_argument, NULL, 'o'},
     {"server-cpus", required_argument, NULL, 'C'},
     {"generator-cpus", required_argument, NULL, 'G'},
+    {"keep-awake", no_argument, NULL, 'k'},
     {"db-url", required_argument, NULL, 'd'},
     {"db-writes", no_argument, NULL, 'w'},
     {"json", no_argument, NULL, 'j'},
@@ -127,6 +130,9 @@ static int take_option(struct options *options, int option, const char *text, st
         return 0;
     case 'G':
         options->generator_cpus = text;
+        return 0;
+    case 'k':
+        options->plan.keep_awake = true;
         return 0;
     case 'd':
         options->plan.database = text;

@@ -37,10 +37,14 @@ static const char help[] =
     "                that utilisation. `theory`: Pollaczek-Khinchine, Franx, exponential, of a\n"
     "                machine that never pauses; what differs is the machine's, or luck\n"
     "\n"
-    "A row is `within` when the error is at most 1 % and 50 us, else `off`, or `cannot tell`\n"
-    "where others had the generator's CPU for so long that they may have done it: such a case is\n"
-    "measured up to five times, and the last one counts. `shown`: for comparison, or too few\n"
-    "samples.\n"
+    "The generator never sleeps but in the round trips, so that it notices when it stood still\n"
+    "itself: 100 us or more between two looks at the clock. What was due or answered then it\n"
+    "could not measure right, whoever had its CPU: such requests are left out, of the truth and\n"
+    "of what was measured alike. `of all`: with them.\n"
+    "\n"
+    "A row is `within` when the error is at most 1 % and 50 us, else `off`; or `cannot tell`\n"
+    "where more than a tenth was left out: such a case is measured up to five times, and the\n"
+    "last one counts. `shown`: for comparison, or too few samples.\n"
     "\n"
     "examples:\n"
     "  loopmark selftest\n"
@@ -162,24 +166,27 @@ static void print_machine_row(const struct selftest_machine *machine) {
     print_padded(text, 19);
     print_time((double)machine->paused_ns, 9);
     print_time((double)machine->longest_pause_ns, 9);
-    print_time((double)machine->generator_waited_ns, 16);
-    printf(" %6.1f %%", machine->steal_share * 100);
+    snprintf(text, sizeof text, "%llu times", (unsigned long long)machine->standstills);
+    print_padded(text, 15);
+    print_time((double)machine->stood_still_ns, 9);
+    printf(" %6.2f %%", machine->left_out_share * 100);
     print_time(machine->lag_p99_ns, 9);
     printf("\n");
 }
 
 static void print_machine(const struct selftest *selftest) {
     struct selftest_machine sum = {.pauses = 0};
-    char paused[UNITS_TEXT_BYTES], longest[UNITS_TEXT_BYTES], waited[UNITS_TEXT_BYTES];
-    printf("\n%-23s %5s %19s %9s %9s %16s %8s %9s\n", "what the machine did", "tries",
-           "server stood still", "in all", "longest", "generator waited", "stolen", "lag p99");
+    char paused[UNITS_TEXT_BYTES], longest[UNITS_TEXT_BYTES], still[UNITS_TEXT_BYTES];
+    printf("\n%-23s %5s %19s %9s %9s %15s %9s %8s %9s\n", "what the machine did", "tries",
+           "server stood still", "in all", "longest", "generator did", "in all", "left out",
+           "lag p99");
     for (size_t i = 0; i < selftest->machine_count; i++) {
         const struct selftest_machine *machine = &selftest->machine[i];
         print_machine_row(machine);
         sum.pauses += machine->pauses;
         sum.pauses_by_others += machine->pauses_by_others;
         sum.paused_ns += machine->paused_ns;
-        sum.generator_waited_ns += machine->generator_waited_ns;
+        sum.stood_still_ns += machine->stood_still_ns;
         if (machine->longest_pause_ns > sum.longest_pause_ns)
             sum.longest_pause_ns = machine->longest_pause_ns;
     }
@@ -187,13 +194,13 @@ static void print_machine(const struct selftest *selftest) {
         return;
     printf("The server stood still %llu times, %s in all and %s at the longest: %llu times other "
            "processes of\nthis machine had its CPU, %llu times the host or an interrupt. The truth "
-           "has that. The generator\nwaited %s for its CPU, while other processes had it. The "
-           "error has that.\n",
+           "has that. The generator\nstood still %s in all; what was due or answered then is left "
+           "out, of the truth too.\n",
            (unsigned long long)sum.pauses, units_time((double)sum.paused_ns, paused),
            units_time((double)sum.longest_pause_ns, longest),
            (unsigned long long)sum.pauses_by_others,
            (unsigned long long)(sum.pauses - sum.pauses_by_others),
-           units_time((double)sum.generator_waited_ns, waited));
+           units_time((double)sum.stood_still_ns, still));
 }
 
 static const struct selftest_machine *machine_of(const struct selftest *selftest,
@@ -216,10 +223,10 @@ static void print_faults(const struct selftest *selftest) {
         units_time(row->measured_ns - row->expected_ns, error);
         printf("  %s, %s: %s beyond the truth, and %s are allowed. ", row->name, row->quantity,
                error, units_time(row->allowed_ns, allowed));
-        printf("Others had the generator's CPU for\n    %.2f %% of the time: %s (try %u)\n",
-               machine->taken_share * 100,
-               off ? "that does not explain it, the instrument is off" : "they may have done it",
-               machine->tries);
+        printf("Others had the generator's CPU for\n    %.2f %% of the time, and %.1f %% of the "
+               "requests were left out: %s (try %u)\n",
+               machine->taken_share * 100, machine->left_out_share * 100,
+               off ? "the instrument is off" : "the machine may have done it", machine->tries);
     }
 }
 
@@ -280,13 +287,17 @@ static json_t *machine_json(const struct selftest *selftest) {
         const struct selftest_machine *machine = &selftest->machine[i];
         json_array_append_new(
             list,
-            json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}", "case", machine->name,
+            json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "case",
+                      machine->name,
                       "tries", (int)machine->tries, "server_pauses", (json_int_t)machine->pauses,
                       "server_pauses_by_others", (json_int_t)machine->pauses_by_others,
                       "server_paused_ns", (json_int_t)machine->paused_ns, "server_longest_pause_ns",
                       (json_int_t)machine->longest_pause_ns, "generator_waited_ns",
-                      (json_int_t)machine->generator_waited_ns, "steal", machine->steal_share,
-                      "generator_taken", machine->taken_share, "lag_p99_ns",
+                      (json_int_t)machine->generator_waited_ns, "generator_standstills",
+                      (json_int_t)machine->standstills, "generator_stood_still_ns",
+                      (json_int_t)machine->stood_still_ns, "left_out", machine->left_out_share,
+                      "steal", machine->steal_share, "generator_taken", machine->taken_share,
+                      "lag_p99_ns",
                       number(machine->lag_p99_ns)));
     }
     return list;

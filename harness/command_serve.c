@@ -22,10 +22,11 @@ static const char help[] =
     "  --listen ADDR        127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 chooses a free one\n"
     "  --set KNOB=VALUE     a knob of the server's side; may be repeated\n"
     "  --monitor[=KINDS]    tell on stderr what the loop does with its time: lag, saturation,\n"
-    "                       callbacks, passes, tasks, with commas between; without KINDS, all\n"
+    "                       callbacks, passes, tasks, with commas between; all, as without KINDS\n"
     "  --monitor-interval TIME       how often the timer of lag and saturation is due (100ms)\n"
     "  --monitor-threshold TIME      from when on a callback is slow (100ms)\n"
     "  --monitor-task-threshold TIME from when on a task is slow (1s)\n"
+    "  --monitor-log FILE   write each lag with its time, for `loopmark plot --lag`\n"
     "\n"
     "Prints `listening on ADDR` when ready. On SIGINT or SIGTERM it stops accepting, lets what is\n"
     "under way come to its end, for a second at most, and ends; a second signal ends it at once.\n"
@@ -51,6 +52,7 @@ static const struct option long_options[] = {
     {"monitor-interval", required_argument, NULL, 'i'},
     {"monitor-threshold", required_argument, NULL, 't'},
     {"monitor-task-threshold", required_argument, NULL, 'T'},
+    {"monitor-log", required_argument, NULL, 'L'},
     {NULL, 0, NULL, 0},
 };
 
@@ -93,6 +95,9 @@ static int take_monitor_option(struct serve_monitor_options *monitor, int option
             command_parse_number("--monitor-task-threshold", KNOB_TIME, 1, 1e12, text, &ns, error);
         monitor->config.slow_task_ns = (uint64_t)ns;
         return failure;
+    case 'L':
+        monitor->log_path = text;
+        return 0;
     default:
         return serve_monitor_kinds(text, &monitor->kinds, error);
     }
@@ -121,6 +126,7 @@ static int read_options(struct options *options, int argc, char **argv, struct e
         case 'i':
         case 't':
         case 'T':
+        case 'L':
             if (take_monitor_option(&options->monitor, option, optarg, error))
                 return -EINVAL;
             break;
@@ -133,6 +139,8 @@ static int read_options(struct options *options, int argc, char **argv, struct e
     if (!options->loop || !options->workload || !options->listen)
         return error_set(error, -EINVAL, "--loop, --workload and --listen are all needed");
     options->found = workload_find(options->workload, error);
+    if (options->monitor.log_path && !(options->monitor.kinds & MONITOR_LAG))
+        return error_set(error, -EINVAL, "--monitor-log keeps the lag: it needs --monitor=lag");
     if (options->found && !options->found->server)
         return error_set(error, -EINVAL,
                          "nothing of %s can be served: it is only for `loopmark load`",
@@ -270,7 +278,8 @@ static int serve(struct loop *loop, const struct options *options, struct error 
             error_set(error, -EINVAL, "--control-fd %d cannot be watched", options->control_fd);
     else
         failure = serve_until_told(&serving, options, error);
-    serve_monitor_stop(monitor);
+    int log_failure = serve_monitor_stop(monitor, failure ? NULL : error);
+    failure = failure ? failure : log_failure;
     if (serving.control)
         control_stop(serving.control);
     watch_set(loop, &serving.signals, 0);

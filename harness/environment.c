@@ -537,6 +537,16 @@ void environment_caption(const json_t *environment, char *text, size_t size) {
         append(text, size, ", virtual");
 }
 
+void environment_note_kept_awake(json_t *environment) {
+    const char *caption = string_of(environment, "caption");
+    json_object_set_new(environment, "caption",
+                        json_sprintf("%s, kept awake", caption ? caption : ""));
+    json_array_append_new(
+        json_object_get(environment, "warnings"),
+        json_string("The CPUs were kept from sleeping (--keep-awake): what waking up costs is in "
+                    "no latency."));
+}
+
 /* ---- the warnings ---------------------------------------------------------------------------- */
 
 /* Load, as a share of the CPUs, from which others are taken to be in the way. */
@@ -598,7 +608,7 @@ static bool busy_machine(const json_t *environment, char sentence[SENTENCE_BYTES
 static bool virtual_machine(const json_t *environment, char sentence[SENTENCE_BYTES]) {
     snprintf(sentence, SENTENCE_BYTES,
              "This is a virtual machine: other guests may take time from it, which is watched as "
-             "steal, and a sleeping CPU wakes late.");
+             "steal, and a sleeping CPU wakes late (--keep-awake keeps it from sleeping).");
     return json_is_true(json_object_get(environment, "hypervisor"));
 }
 

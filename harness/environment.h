@@ -41,6 +41,9 @@ json_t *environment_capture_from(const char *root, const cpu_set_t *allowed);
 /* One short line for plots: "2 × AMD EPYC, Linux 6.18, KVM". What is null is left out. */
 void environment_caption(const json_t *environment, char *text, size_t size);
 
+/* Says in caption and warnings that the CPUs did not sleep (keep_awake.h). */
+void environment_note_kept_awake(json_t *environment);
+
 /* Appends a sentence to `warnings` for each thing about the machine that makes figures less
  * certain. Returns how many. */
 size_t environment_warnings(const json_t *environment, json_t *warnings);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "harness/load_knobs.h"
+#include "harness/serve_monitor.h"
 #include "harness/turns.h"
 #include "loops/check.h"
 
@@ -392,6 +393,15 @@ static int read_command(struct reader *reader, const struct ini_entry *entry, vo
     return check_placeholders(reader, entry);
 }
 
+static int read_monitor(struct reader *reader, const struct ini_entry *entry, void *object) {
+    struct contender *contender = object;
+    unsigned kinds;
+    contender->monitor = entry->value;
+    if (contender->command)
+        return refuse(reader, entry->line, "only a loop can be monitored, not a command");
+    return locate(reader, entry->line, serve_monitor_kinds(entry->value, &kinds, reader->error));
+}
+
 static int read_needs(struct reader *reader, const struct ini_entry *entry, void *object) {
     struct contender *contender = object;
     char *items[EXPERIMENT_NEEDS_MOST];
@@ -437,7 +447,7 @@ static int read_server_setting(struct reader *reader, const struct ini_entry *en
 static const struct key server_keys[] = {
     {"loop", false, read_loop},           {"command", false, read_command},
     {"needs", false, read_needs},         {"version_command", false, read_version_command},
-    {"set.", false, read_server_setting},
+    {"monitor", false, read_monitor},     {"set.", false, read_server_setting},
 };
 
 /* ---- [claim NAME] ---------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@
  *   [server epoll-16k]
  *   loop     = epoll                     ; a loop under another name, to set its knobs
  *   set.receive_bytes = 16KiB            ; knobs of the server's side
+ *   monitor  = lag,tasks                 ; what looks at the loop, as `serve --monitor=` takes it
  *   [claim A1]
  *   says = a libuv loop is 2-4 times the default loop
  *   rule = throughput uvloop/asyncio between 2 and 4     ; claim.h
@@ -84,6 +85,7 @@ struct cell_pattern {
 struct contender {
     const char *name;
     const char *loop; /* null: foreign */
+    const char *monitor; /* of a loop; null: none */
     /* Foreign, else null: words separated by blanks, with {listen}, and {KNOB} where a knob's value
      * goes as knob_format_plain writes it. */
     const char *command;

@@ -382,8 +382,10 @@ static int check_coverage(const struct check *check, const struct claim *claim,
     return 0;
 }
 
-static int check_growth(const struct check *check, const struct claim *claim) {
+/* Of rules that go along an axis. */
+static int check_along(const struct check *check, const struct claim *claim) {
     const struct experiment *experiment = check->experiment;
+    const char *along = claim->rule.onset ? "from some" : "over";
     const struct axis *axis = NULL;
     for (size_t i = 0; i < experiment->axis_count; i++)
         if (strcmp(knob_at(&experiment->base, experiment->axes[i].knob)->name, claim->rule.axis) ==
@@ -392,11 +394,11 @@ static int check_growth(const struct check *check, const struct claim *claim) {
     if (experiment->overridden && (!axis || axis->count < 2))
         return 0;
     if (!axis || axis->count < 2)
-        return refuse(check, claim->line, "'over %s' needs vary.%s with two values or more",
+        return refuse(check, claim->line, "'%s %s' needs vary.%s with two values or more", along,
                       claim->rule.axis, claim->rule.axis);
     for (size_t i = 0; i < claim->where.count; i++)
         if (claim->where.terms[i].knob == axis->knob)
-            return refuse(check, claim->line, "'over %s' and 'where %s:' exclude each other",
+            return refuse(check, claim->line, "'%s %s' and 'where %s:' exclude each other", along,
                           claim->rule.axis, claim->rule.axis);
     int failure = check_coverage(check, claim, axis, axis->values[0]);
     return failure ? failure : check_coverage(check, claim, axis, axis->values[axis->count - 1]);
@@ -412,8 +414,8 @@ static int check_claim(const struct check *check, const struct claim *claim) {
         return refuse(check, claim->line,
                       "a claim needs %d repetitions or more: fewer have no interval at 95 %%",
                       BLOCKS_LEAST);
-    if (claim->rule.form == CLAIM_GROWTH)
-        return check_growth(check, claim);
+    if (claim->rule.form == CLAIM_GROWTH || claim->rule.onset)
+        return check_along(check, claim);
     return check_coverage(check, claim, NULL, 0);
 }
 

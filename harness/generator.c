@@ -26,15 +26,15 @@ void generator_fail(struct thread *thread, const char *what) {
 
 /* ---- the window's edges ---------------------------------------------------------------------- */
 
-/* Time a thread was runnable and had no CPU: the second number of schedstat, proc(5). */
-static uint64_t starved_ns(pid_t tid) {
+/* The second and third number of schedstat, proc(5). */
+static struct cpu_wait cpu_wait_of(pid_t tid) {
     char path[64], text[128];
-    unsigned long long ran_ns, waited_ns;
+    unsigned long long ran_ns, waited_ns, turns;
     snprintf(path, sizeof path, "proc/%d/schedstat", (int)tid);
     if (host_file_read("/", path, text, sizeof text) < 0 ||
-        sscanf(text, "%llu %llu", &ran_ns, &waited_ns) != 2)
-        return 0;
-    return waited_ns;
+        sscanf(text, "%llu %llu %llu", &ran_ns, &waited_ns, &turns) != 3)
+        return (struct cpu_wait){0, 0};
+    return (struct cpu_wait){.ns = waited_ns, .turns = turns};
 }
 
 static void mark_thoroughly(struct crew *crew, struct server_mark *mark) {
@@ -53,13 +53,13 @@ static void mark_cpu(const struct crew *crew, struct server_mark *mark) {
     mark->cpu_known = pid > 0 && usage_cpu_ns(pid, &mark->cpu_ns) == 0;
     mark->at_ns = clock_now_ns();
     mark->answers = crew_answers(crew);
-    mark->starved_ns = pid > 0 ? starved_ns(pid) : 0;
+    mark->cpu_wait = pid > 0 ? cpu_wait_of(pid) : (struct cpu_wait){0, 0};
 }
 
 static struct own_usage read_own_usage(const struct thread *thread) {
     struct own_usage usage = {.cpu_ns = thread_cpu_ns(),
                               .spin_ns = loop_counters(thread->loop)->spin_ns,
-                              .starved_ns = starved_ns(gettid()),
+                              .cpu_wait = cpu_wait_of(gettid()),
                               .answers = thread->answers};
     getrusage(RUSAGE_THREAD, &usage.kernel);
     return usage;
@@ -146,10 +146,14 @@ void generator_stop_early(struct thread *thread) {
 static int set_up(struct thread *thread, struct error *error) {
     struct crew *crew = thread->crew;
     const struct load_plan *plan = crew->plan;
-    struct loop_config config = {.spin_ns = crew->open_loop && !plan->no_spin ? SPIN_NS : 0};
+    struct loop_config config = {.spin_ns = plan->trace                         ? UINT64_MAX
+                                            : crew->open_loop && !plan->no_spin ? SPIN_NS
+                                                                                : 0};
     int failure = loop_open("epoll", &config, &thread->loop, error);
     if (failure)
         return failure;
+    if (generator_trace_begin(thread))
+        return error_set(error, -ENOMEM, "out of memory for a trace");
     struct client_setup setup = {.loop = thread->loop,
                                  .knobs = &plan->knobs,
                                  .url = &crew->url,

@@ -10,6 +10,7 @@
  *   generator.c              a thread's life: phases and the marks on the window's edges
  *   generator_requests.c     which request leaves when and where; answers and their times
  *   generator_connections.c  connecting, connecting again, timeouts, is the server still there
+ *   generator_trace.c        when it stood still, where that is asked for
  *   generator_crew.c         hiring threads, the seconds of each, the common result */
 #ifndef LOOPMARK_GENERATOR_H
 #define LOOPMARK_GENERATOR_H
@@ -23,6 +24,7 @@ enum phase { PHASE_CONNECT, PHASE_WARMUP, PHASE_WINDOW, PHASE_DRAIN, PHASE_OVER 
 
 struct asked {
     uint64_t intended_ns, sent_ns;
+    uint32_t number; /* in the order of asking */
     bool in_window;
 };
 
@@ -45,8 +47,17 @@ struct slot {
     struct asked *asked; /* ring of in_flight */
 };
 
+/* Of a load that keeps one (load_trace.h). */
+struct generator_trace {
+    struct load_trace *kept; /* null: none */
+    uint64_t looked_ns;      /* at the clock, last; 0: not yet */
+    uint64_t work;           /* events and timers of the loop, up to its last pass */
+    struct load_trace_standstill still; /* that goes on; from 0: none does */
+};
+
 struct own_usage {
-    uint64_t cpu_ns, spin_ns, starved_ns, answers;
+    uint64_t cpu_ns, spin_ns, answers;
+    struct cpu_wait cpu_wait;
     struct rusage kernel;
 };
 
@@ -78,7 +89,9 @@ struct thread {
     bool has_statuses;
     struct interval_ring *latency; /* second by second: response times, or in a closed loop service
                                     * times; shared with whoever started the load */
+    struct generator_trace trace;
     uint32_t seconds;              /* ended so far */
+    uint32_t asked;                /* requests, warm-up included */
     uint64_t due_count, sent_count, in_window_outstanding, unsent, shed; /* of the window */
     _Atomic uint64_t answers; /* warm-up included; other threads read it at marks */
     uint64_t answers_in_window, received_bytes;
@@ -159,6 +172,18 @@ void connections_recycle(struct slot *slot);
 /* The thread is over: closes what is open, and lets the loop run until it is. False: not all of it
  * would close. */
 bool connections_close_all(struct thread *thread);
+
+/* ---- generator_trace.c */
+int generator_trace_begin(struct thread *thread); /* nothing where no trace is kept */
+void generator_trace_looked(struct thread *thread, uint64_t now_ns);
+void generator_trace_answer(struct thread *thread, const struct asked *asked, uint64_t now_ns);
+/* Wherever a request is handled. */
+static inline uint64_t generator_now_ns(struct thread *thread) {
+    uint64_t now_ns = clock_now_ns();
+    if (__builtin_expect(thread->trace.kept != NULL, 0))
+        generator_trace_looked(thread, now_ns);
+    return now_ns;
+}
 
 /* ---- generator_crew.c */
 void crew_on_interval(struct timer *timer);

@@ -101,7 +101,8 @@ static void add_thread(struct load_result *result, const struct thread *thread) 
     if (spin_ns >
         cpu_ns) /* it was preempted while spinning; then the row says that it was starved */
         spin_ns = cpu_ns;
-    uint64_t starved = thread->after.starved_ns - thread->before.starved_ns;
+    uint64_t starved =
+        load_starved_ns(thread->crew->plan, &thread->before.cpu_wait, &thread->after.cpu_wait);
     const struct rusage *before = &thread->before.kernel, *after = &thread->after.kernel;
     if (result->open_loop) {
         histogram_add_recorder(&result->service, &thread->service);

@@ -43,8 +43,10 @@ static struct asked *asked_at(struct slot *slot, uint32_t number) {
 
 static void ask(struct slot *slot, uint64_t intended_ns, uint64_t now_ns, bool in_window) {
     struct thread *thread = slot->thread;
-    *asked_at(slot, slot->outstanding) =
-        (struct asked){.intended_ns = intended_ns, .sent_ns = now_ns, .in_window = in_window};
+    *asked_at(slot, slot->outstanding) = (struct asked){.intended_ns = intended_ns,
+                                                        .sent_ns = now_ns,
+                                                        .number = thread->asked++,
+                                                        .in_window = in_window};
     slot->outstanding++;
     slot->asked_here++;
     thread->in_window_outstanding += in_window;
@@ -118,6 +120,8 @@ static void use_quota(struct thread *thread) {
 static void record_answer(struct slot *slot, const struct asked *asked, uint64_t now_ns,
                           const struct answer *answer) {
     struct thread *thread = slot->thread;
+    if (thread->trace.kept)
+        generator_trace_answer(thread, asked, now_ns);
     atomic_store_explicit(&thread->answers, thread->answers + 1, memory_order_relaxed);
     if (asked->in_window)
         thread->in_window_outstanding--;
@@ -182,7 +186,7 @@ static void answered(void *data, const struct answer *answer) {
         refuse_answer(slot, answer);
         return;
     }
-    uint64_t now_ns = clock_now_ns();
+    uint64_t now_ns = generator_now_ns(thread);
     struct asked asked = slot->asked[slot->first];
     if (++slot->first == thread->crew->in_flight)
         slot->first = 0;
@@ -258,12 +262,13 @@ void requests_send_due(struct thread *thread, uint64_t now_ns) {
         ask(slot, due_ns, now_ns, in_window);
         if (in_window)
             use_quota(thread);
-        now_ns = clock_now_ns();
+        now_ns = generator_now_ns(thread);
     }
 }
 
 void requests_on_due(struct timer *timer) {
-    requests_send_due(CONTAINER_OF(timer, struct thread, due), clock_now_ns());
+    struct thread *thread = CONTAINER_OF(timer, struct thread, due);
+    requests_send_due(thread, generator_now_ns(thread));
 }
 
 /* What is still outstanding or unsent when the drain ends took at least until now. */

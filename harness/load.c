@@ -160,6 +160,16 @@ const struct load_result *load_result(const struct load *load) {
     return &load->shared->result;
 }
 
+#define PUT_ASIDE_NS (10 * NS_PER_US) /* see load_starved_ns */
+
+uint64_t load_starved_ns(const struct load_plan *plan, const struct cpu_wait *before,
+                         const struct cpu_wait *after) {
+    uint64_t waited_ns = after->ns - before->ns;
+    uint64_t put_aside_ns =
+        CPU_COUNT(&plan->kept_awake) > 0 ? (after->turns - before->turns) * PUT_ASIDE_NS : 0;
+    return waited_ns > put_aside_ns ? waited_ns - put_aside_ns : 0;
+}
+
 const struct histogram *load_latency(const struct load_result *result) {
     return result->open_loop ? &result->response : &result->service;
 }

@@ -13,6 +13,7 @@
 
 #include "harness/control.h"
 #include "harness/interval.h"
+#include "harness/load_trace.h"
 #include "harness/schedule.h"
 #include "harness/turns.h"
 #include "harness/usage.h"
@@ -39,11 +40,14 @@ struct load_plan {
     cpu_set_t cpus;    /* where the generator may run; empty: anywhere */
     cpu_set_t
         watched_cpus; /* whose steal time counts: the server's and the generator's; empty: all */
+    cpu_set_t kept_awake; /* by whoever starts the load (keep_awake.h); for the record */
     pid_t server_pid; /* whose CPU time is read at the window's ends; 0: nobody's */
+    struct load_trace *trace; /* open loop of one thread: what to keep there; null: nothing is */
     int control_fd;   /* of our own server, for its counters (control.h); -1: none */
     /* What works for the server, threads of its own or a database, shares its CPUs: that its loop
      * waits for them does not mean that others took them. */
     bool server_waits_for_its_own;
+    bool server_has_threads; /* the same of threads alone: its CPUs are full when they are */
     /* Told of each interval, in load_wait; may be null. The last one can be `late`: answers that
      * came after the window, to requests that were due in it. */
     void (*on_interval)(void *data, const struct latency_interval *interval);
@@ -111,13 +115,18 @@ struct load_interval {
 };
 enum { LOAD_INTERVALS_MOST = 3700 };
 
+/* Of a thread, since it began: how long it could run and had no CPU, and how often it got one. */
+struct cpu_wait {
+    uint64_t ns, turns;
+};
+
 /* A reading of the server: cheap (CPU time) and thorough, each with the answers counted until then,
  * so that neither is divided by requests of another window. */
 struct server_mark {
     uint64_t cpu_ns;
     uint64_t at_ns;      /* when that was */
     uint64_t answers;    /* by then, warm-up included; all threads */
-    uint64_t starved_ns; /* runnable without a CPU, so far; its first thread */
+    struct cpu_wait cpu_wait; /* of its first thread */
     bool cpu_known;
     struct usage usage;
     bool usage_known;
@@ -188,6 +197,12 @@ void load_free(struct load *load);
 
 /* The times that a load is judged by: response times, in a closed loop service times. */
 const struct histogram *load_latency(const struct load_result *result);
+
+/* How long a thread wanted a CPU between two readings and had none. Where CPUs are kept awake
+ * (keep_awake.h), 10 us for each time that it got one are no lack of it: so long, and really 3 to 6
+ * us on a virtual machine, may their keeper take to be put aside. */
+uint64_t load_starved_ns(const struct load_plan *plan, const struct cpu_wait *before,
+                         const struct cpu_wait *after);
 
 /* ---- for load.c and generator.c ----------------------------------------------------------------
  */

@@ -72,6 +72,9 @@ const char load_options_help[] =
     "      --seed N        of poisson arrivals and random ids (1)\n"
     "      --pid PID       the server's process: its CPU time per request is reported too\n"
     "      --cpus LIST     run the generator on these CPUs, e.g. 1 or 2-3\n"
+    "      --keep-awake LIST  keep these CPUs from sleeping, e.g. 0-1 (the server's, if it is\n"
+    "                      here, and ours): on a virtual machine, waking up takes as long as\n"
+    "                      its neighbours let it\n"
     "      --no-spin       sleep until a request is due (adds wake-up time to latencies)\n"
     "      --set K=V       any other knob: size_bytes, idle_connections, …\n"
     "                      (`loopmark list` has them all); may be repeated\n"
@@ -127,6 +130,7 @@ enum {
     OPTION_SEED,
     OPTION_PID,
     OPTION_CPUS,
+    OPTION_KEEP_AWAKE,
     OPTION_NO_SPIN,
     OPTION_SET,
     OPTION_SLO,
@@ -186,6 +190,7 @@ static const struct option long_options[] = {
     {"seed", required_argument, NULL, OPTION_SEED},
     {"pid", required_argument, NULL, OPTION_PID},
     {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"keep-awake", required_argument, NULL, OPTION_KEEP_AWAKE},
     {"no-spin", no_argument, NULL, OPTION_NO_SPIN},
     {"set", required_argument, NULL, OPTION_SET},
     {"slo", required_argument, NULL, OPTION_SLO},
@@ -397,6 +402,8 @@ static int take_option(struct load_options *options, int option, const char *tex
         return knob_set_pair(&plan->knobs, text, error);
     case OPTION_CPUS:
         return cpu_list_parse(text, &plan->cpus, error);
+    case OPTION_KEEP_AWAKE:
+        return cpu_list_parse(text, &plan->kept_awake, error);
     case OPTION_KEEP_ALIVE:
         return take_keep_alive(plan, text, error);
     case OPTION_RAMP:

@@ -161,7 +161,8 @@ static void print_causes(const struct load_result *result) {
     }
 }
 
-static void print_cpu(const struct load_result *result, const struct validity *validity) {
+static void print_cpu(const struct load_plan *plan, const struct load_result *result,
+                      const struct validity *validity) {
     double answers = (double)result->answers;
     double server_us = record_server_cpu_us(result);
     printf("  generator %.0f %% busy, %.2f us CPU per request", result->busy * 100,
@@ -169,7 +170,7 @@ static void print_cpu(const struct load_result *result, const struct validity *v
     if (server_us >= 0)
         printf("; server %.0f %% busy, %.2f us CPU per request", validity->server_busy * 100,
                server_us);
-    printf("\n");
+    printf("%s\n", CPU_COUNT(&plan->kept_awake) > 0 ? "; CPUs kept awake" : "");
 }
 
 static void print_validity(const struct load_result *result, const struct validity *validity) {
@@ -209,7 +210,7 @@ void load_print_result(const struct load_options *options, const struct load_res
     print_answers(result);
     print_causes(result);
     print_latencies(result);
-    print_cpu(result, validity);
+    print_cpu(&options->plan, result, validity);
     print_validity(result, validity);
     for (size_t i = 0; i < options->slo_count; i++)
         print_slo(&options->slos[i], &judgements[i]);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness/environment.h"
+
 /* The kernel tells user from system time by what it finds at its clock ticks: of less CPU time than
  * this there are too few. */
 #define SPLIT_LEAST_NS (0.5 * NS_PER_S)
@@ -281,7 +283,10 @@ json_t *record_load(const struct load_plan *plan, const struct load_result *resu
     json_object_set_new(object, "client", client(result));
     json_object_set_new(object, "tls", tls(result));
     json_object_set_new(object, "server", server(result, validity));
+    char awake[CPU_LIST_BYTES];
     json_t *host = json_object();
+    cpu_list_format(&plan->kept_awake, awake, sizeof awake);
+    json_object_set_new(host, "kept_awake", *awake ? json_string(awake) : json_null());
     json_object_set_new(host, "steal_share",
                         number_or_null(result->host_known, validity->steal_share));
     double load_1m;

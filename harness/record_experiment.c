@@ -33,8 +33,9 @@ static json_t *describe_servers(const struct experiment *experiment) {
     for (size_t i = 0; i < experiment->contender_count; i++) {
         const struct contender *contender = &experiment->contenders[i];
         json_array_append_new(servers,
-                              json_pack("{s:s, s:s?, s:s?, s:o}", "name", contender->name, "loop",
-                                        contender->loop, "command", contender->command, "version",
+                              json_pack("{s:s, s:s?, s:s?, s:s?, s:o}", "name", contender->name,
+                                        "loop", contender->loop, "monitor", contender->monitor,
+                                        "command", contender->command, "version",
                                         version_of(contender)));
     }
     return servers;

@@ -39,6 +39,7 @@ struct value {
     double per_unit; /* of the summary's, how many of the table's */
     bool narrow;     /* on a terminal there is no room for its interval */
     bool percent;    /* of 1, without an interval */
+    bool rare;       /* not every experiment has it */
 };
 
 static void percent_text(const struct spread *spread, char text[PAGE_NUMBER_BYTES]) {
@@ -74,29 +75,42 @@ enum { VALUES_MOST = 8, OTHER_COLUMNS = 4 };
 static const struct value values_by_measure[][VALUES_MOST] = {
     [MEASURE_CAPACITY] =
         {
-            {{"requests/s", 29, true}, SUMMARY_THROUGHPUT, 1, false, false},
-            {{"CPU µs/request", 14, true}, SUMMARY_CPU, 1, true, false},
-            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
-            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
-            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+            {{"requests/s", 29, true}, SUMMARY_THROUGHPUT, 1, false, false, false},
+            {{"CPU µs/request", 14, true}, SUMMARY_CPU, 1, true, false, false},
+            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false, true},
+            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true, false},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true, false},
+            {{"offl. p50", 9, true}, SUMMARY_OFFLOAD_P50, 1, true, false, true},
+            {{"offl. p99", 9, true}, SUMMARY_OFFLOAD_P99, 1, true, false, true},
         },
     [MEASURE_LATENCY] =
         {
-            {{"p50 µs", 7, true}, SUMMARY_P50, 1e3, true, false},
-            {{"p99 µs", 25, true}, SUMMARY_P99, 1e3, false, false},
-            {{"p99.9 µs", 8, true}, SUMMARY_P999, 1e3, true, false},
-            {{"CPU µs", 6, true}, SUMMARY_CPU, 1, true, false},
-            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false},
-            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+            {{"p50 µs", 7, true}, SUMMARY_P50, 1e3, true, false, false},
+            {{"p99 µs", 25, true}, SUMMARY_P99, 1e3, false, false, false},
+            {{"p99.9 µs", 8, true}, SUMMARY_P999, 1e3, true, false, false},
+            {{"CPU µs", 6, true}, SUMMARY_CPU, 1, true, false, false},
+            {{"× floor", 7, true}, SUMMARY_CPU_OVER_FLOOR, 1, true, false, true},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true, false},
+            {{"offl. p50", 9, true}, SUMMARY_OFFLOAD_P50, 1, true, false, true},
+            {{"offl. p99", 9, true}, SUMMARY_OFFLOAD_P99, 1, true, false, true},
         },
     [MEASURE_COST] =
         {
-            {{"CPU µs/request", 24, true}, SUMMARY_CPU, 1, false, false},
-            {{"× floor", 20, true}, SUMMARY_CPU_OVER_FLOOR, 1, false, false},
-            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true},
-            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true},
+            {{"CPU µs/request", 24, true}, SUMMARY_CPU, 1, false, false, false},
+            {{"× floor", 20, true}, SUMMARY_CPU_OVER_FLOOR, 1, false, false, true},
+            {{"busy", 5, true}, SUMMARY_SERVER_BUSY, 1, true, true, false},
+            {{"gen.", 5, true}, SUMMARY_CLIENT_BUSY, 1, true, true, false},
         },
 };
+
+/* Whether anything of it is there; of a server that offloads nothing, offloads cost nothing. */
+static bool has_values(const struct summary_experiment *experiment, enum metric metric) {
+    for (size_t c = 0; c < experiment->cell_count; c++)
+        for (size_t s = 0; s < experiment->server_count; s++)
+            if (experiment->cells[c].rows[s].metrics[metric].median > 0)
+                return true;
+    return false;
+}
 
 static bool has_floor(const struct summary_experiment *experiment) {
     for (size_t c = 0; c < experiment->cell_count; c++)
@@ -105,13 +119,13 @@ static bool has_floor(const struct summary_experiment *experiment) {
     return false;
 }
 
-/* The page_columns of this experiment's table: of the floor only where one was measured. */
+/* The page_columns of this experiment's table: those of `rare` only where they were measured. */
 static size_t values_of(const struct summary_experiment *experiment,
                         struct value values[VALUES_MOST]) {
     const struct value *all = values_by_measure[experiment->measure];
     size_t count = 0;
     for (size_t i = 0; i < VALUES_MOST && all[i].head.width > 0; i++)
-        if (all[i].metric != SUMMARY_CPU_OVER_FLOOR || has_floor(experiment))
+        if (!all[i].rare || has_values(experiment, all[i].metric))
             values[count++] = all[i];
     return count;
 }
@@ -235,10 +249,20 @@ static void put_marks(const struct page *page, const struct summary_experiment *
     }
 }
 
+static void put_offloads(const struct page *page, const struct summary_experiment *experiment) {
+    if (has_values(experiment, SUMMARY_OFFLOAD_P50))
+        page_put_line(page, "\n", 2,
+                      "offl.: µs that a job took beside its work, since the server began: from its "
+                      "submission to its start and from its end to its answer on the loop, where "
+                      "waiting for a thread and for the loop are part of it; at most a 32nd too "
+                      "much. CSV files have both ways apart");
+}
+
 static void put_table_and_notes(const struct page *page,
                                 const struct summary_experiment *experiment) {
     put_table(page, experiment);
     put_floor(page, experiment);
+    put_offloads(page, experiment);
     put_marks(page, experiment);
 }
 
@@ -258,12 +282,11 @@ static const struct {
     [CLAIM_METRIC_RSS] = {1 << 20, " MiB"},
 };
 
-static void evidence_text(const struct judged_claim *claim, const struct verdict_line *line,
-                          char text[PAGE_NUMBER_BYTES]) {
-    const struct claim_evidence *evidence = &line->evidence;
+static void evidence_text(const struct judged_claim *claim, const struct claim_evidence *evidence,
+                          size_t blocks, char text[PAGE_NUMBER_BYTES]) {
     bool absolute = claim->rule.form == CLAIM_ABSOLUTE;
     double size = absolute ? absolute_units[claim->rule.metric].size : 1;
-    if (line->blocks == 0) {
+    if (blocks == 0) {
         snprintf(text, PAGE_NUMBER_BYTES, "-");
         return;
     }
@@ -281,16 +304,22 @@ static size_t count_verdict(const struct judged_claim *claim, enum claim_verdict
     return count;
 }
 
+/* The bit of the axis that the rule goes along; 0: none. */
+static unsigned axis_of(const struct summary_experiment *experiment,
+                        const struct judged_claim *claim) {
+    for (size_t i = 0; i < experiment->axis_count; i++)
+        if (strcmp(experiment->axes[i], claim->rule.axis) == 0)
+            return 1u << i;
+    return 0;
+}
+
 /* "1 KiB, 3 connections"; for growth also both ends: "1 KiB, 0 idle connections to 900 idle
  * connections". */
 static void line_label(const struct summary_experiment *experiment,
                        const struct judged_claim *claim, const struct verdict_line *line,
                        char label[SUMMARY_LABEL_BYTES]) {
     char first[SUMMARY_LABEL_BYTES], last[SUMMARY_LABEL_BYTES];
-    unsigned axis = 0;
-    for (size_t i = 0; i < experiment->axis_count; i++)
-        if (line->first && strcmp(experiment->axes[i], claim->rule.axis) == 0)
-            axis |= 1u << i;
+    unsigned axis = axis_of(experiment, claim);
     summary_cell_label(experiment, line->cell, axis, label);
     if (line->first) {
         summary_cell_label(experiment, line->first, ~axis, first);
@@ -298,8 +327,27 @@ static void line_label(const struct summary_experiment *experiment,
         size_t used = strlen(label);
         snprintf(label + used, SUMMARY_LABEL_BYTES - used, "%s%.100s to %.100s", used ? ", " : "",
                  first, last);
+    } else if (claim->rule.onset) {
+        bool met = line->verdict == CLAIM_REPRODUCED || line->verdict == CLAIM_EXCEEDED;
+        summary_cell_label(experiment, line->cell, ~axis, last);
+        size_t used = strlen(label);
+        snprintf(label + used, SUMMARY_LABEL_BYTES - used, met ? "%sfrom %.100s on" : "%s%.100s",
+                 used ? ", " : "", last);
     } else if (!label[0])
         snprintf(label, SUMMARY_LABEL_BYTES, "its one cell");
+}
+
+/* " (not shown at 100 µs: 1.02 (0.98 to 1.05))", of the cell below one where something begins to
+ * hold. */
+static void put_below(const struct page *page, const struct summary_experiment *experiment,
+                      const struct judged_claim *claim, const struct verdict_line *line) {
+    char label[SUMMARY_LABEL_BYTES], value[PAGE_NUMBER_BYTES];
+    const struct verdict_below *below = &line->below;
+    if (!below->cell)
+        return;
+    summary_cell_label(experiment, below->cell, ~axis_of(experiment, claim), label);
+    evidence_text(claim, &below->evidence, below->blocks, value);
+    fprintf(page->file, " (%s at %s: %s)", claim_verdict_name(below->verdict), label, value);
 }
 
 /* "reproduced at 1 KiB, 3 connections: 2.61 (2.44 to 2.79); at …" for one verdict. */
@@ -313,8 +361,9 @@ static void put_verdict(const struct page *page, const struct summary_experiment
         if (line->verdict != verdict)
             continue;
         line_label(experiment, claim, line, label);
-        evidence_text(claim, line, value);
+        evidence_text(claim, &line->evidence, line->blocks, value);
         fprintf(page->file, "%sat %s: %s", between, label, value);
+        put_below(page, experiment, claim, line);
         if (verdict == CLAIM_NOT_SHOWN)
             fprintf(page->file, ", %s", line->because);
         between = "; ";
@@ -369,7 +418,7 @@ static void put_claim_table(const struct page *page, const struct summary_experi
             const struct verdict_line *line = &claim->lines[k];
             char label[SUMMARY_LABEL_BYTES], value[PAGE_NUMBER_BYTES], blocks[32];
             line_label(experiment, claim, line, label);
-            evidence_text(claim, line, value);
+            evidence_text(claim, &line->evidence, line->blocks, value);
             snprintf(blocks, sizeof blocks, "%zu", line->blocks);
             const char *const cells[] = {
                 claim->name,  claim->text, label, value, blocks, claim_verdict_name(line->verdict),

@@ -138,12 +138,14 @@ static void set_utc_now(json_t *record, const char *key) {
     json_object_set_new(record, key, json_string(text));
 }
 
-static json_t *pinning(const struct cpu_plan *cpus) {
+static json_t *pinning(const struct run_plan *plan) {
+    const struct cpu_plan *cpus = &plan->cpus;
     char server[CPU_LIST_BYTES], generator[CPU_LIST_BYTES];
     cpu_list_format(&cpus->server, server, sizeof server);
     cpu_list_format(&cpus->generator, generator, sizeof generator);
-    return json_pack("{s:s, s:s, s:b, s:s}", "server_cpus", server, "generator_cpus", generator,
-                     "shared", cpus->shared, "reason", cpus->text);
+    return json_pack("{s:s, s:s, s:b, s:s, s:b}", "server_cpus", server, "generator_cpus",
+                     generator, "shared", cpus->shared, "reason", cpus->text, "kept_awake",
+                     plan->keep_awake);
 }
 
 static json_t *start_record(const struct run_plan *plan) {
@@ -160,8 +162,11 @@ static json_t *start_record(const struct run_plan *plan) {
     json_object_set_new(record, "ended_because", json_string("still running, or killed"));
     json_object_set_new(record, "seed", json_integer((json_int_t)plan->seed));
     json_object_set_new(record, "scope", json_string(scope_names[plan->scope]));
-    json_object_set_new(record, "environment", environment_capture());
-    json_object_set_new(record, "pinning", pinning(&plan->cpus));
+    json_t *environment = environment_capture();
+    if (plan->keep_awake)
+        environment_note_kept_awake(environment);
+    json_object_set_new(record, "environment", environment);
+    json_object_set_new(record, "pinning", pinning(plan));
     json_object_set_new(record, "database", json_null());
     json_object_set_new(record, "experiments", json_array());
     json_object_set_new(record, "repetitions", json_array());
@@ -484,9 +489,17 @@ static int prepare_database(struct run *run, struct error *error) {
     return plan->database && any_needs_database(run) ? run_database_open(&run->database, error) : 0;
 }
 
+static int keep_awake(struct run *run, struct error *error) {
+    cpu_set_t cpus;
+    CPU_OR(&cpus, &run->plan->cpus.server, &run->plan->cpus.generator);
+    return run->plan->keep_awake ? keep_awake_start(&run->awake, &cpus, error) : 0;
+}
+
 static int run_all(struct run *run, struct error *error) {
     const struct run_plan *plan = run->plan;
     int failure = prepare_database(run, error);
+    if (!failure)
+        failure = keep_awake(run, error);
     if (!failure)
         failure = save_record(run, error); /* a folder that cannot be written is known at once */
     for (size_t i = 0; i < plan->experiment_count && !failure && !interrupted; i++)
@@ -515,6 +528,7 @@ int runner_run(const struct run_plan *plan, struct run_outcome *outcome, struct 
     progress_begin(&run.progress, plan->quiet);
     interrupt_catch();
     failure = run_all(&run, error);
+    keep_awake_stop(&run.awake);
     run_database_close(&run.database);
     progress_end(&run.progress);
     json_decref(run.record);

@@ -24,6 +24,7 @@ struct run_plan {
     uint64_t seed;         /* of the order and of Poisson arrivals */
     const char *directory; /* exists and is empty, or does not exist yet */
     struct cpu_plan cpus;
+    bool keep_awake; /* keep_awake.h, on all of `cpus` */
     const char *database; /* the user's PostgreSQL; null: a private one where one is needed */
     bool database_writes; /* its rows may be changed */
     int argc;             /* for the record */

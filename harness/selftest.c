@@ -13,6 +13,7 @@
 #include "harness/load.h"
 #include "harness/load_knobs.h"
 #include "harness/queueing.h"
+#include "harness/selftest_truth.h"
 #include "harness/validity.h"
 #include "loops/check.h"
 #include "loops/clock.h"
@@ -20,8 +21,11 @@
 /* Of the truth, and what waking up and the way there and back cost. */
 #define ALLOWED_SHARE 0.01
 #define ALLOWED_NS (50.0 * NS_PER_US)
-/* Beyond a quantile lies a share of 1 - q. The machine may have moved it if it took a tenth of that
- * from the generator: what was due meanwhile comes in one burst, and as much again has to wait. */
+/* With more left out, what remains is another load than the one that was asked for. */
+#define LEFT_OUT_MOST 0.10
+/* Where nothing could be left out: beyond a quantile lies a share of 1 - q. The machine may have
+ * moved it if it took a tenth of that from the generator: what was due meanwhile comes in one
+ * burst, and as much again has to wait. */
 #define DISTURBED_PART 10
 #define MEAN_IS_MOVED_AS 0.99 /* a thousandth of the time in pieces of some ms is some us */
 #define T_20_BATCHES 2.093    /* Student's, 19 degrees of freedom, 95 % */
@@ -50,9 +54,14 @@ struct measured {
     const struct load_result *load;
     const struct known_times *times; /* of request k of the schedule */
     size_t count, first;             /* all, and the first one of the window */
-    uint64_t *arrival_ns;            /* absolute: when each was due. Null in a closed loop */
     uint64_t stalled_from_ns, stalled_to_ns;
-    const struct selftest_machine *machine;
+    struct selftest_machine *machine;
+    const struct load_trace *trace; /* null: none was kept, and nothing is left out */
+    /* An open loop, of the window: response times as they had to be, of all and without those that
+     * are left out, in order of time; and the latter's as they were measured. */
+    uint64_t *all_ns, *truth_ns;
+    size_t all_count, truth_count;
+    struct histogram response;
 };
 
 struct selftest_case {
@@ -61,16 +70,16 @@ struct selftest_case {
     double rate; /* per second, Poisson but for a stall; 0: a closed loop */
     double seconds, quick_seconds, stall_share;
     enum selftest_trip trip; /* of the round trips: which one it is */
-    int (*judge)(struct selftest *selftest, const struct measured *measured);
+    void (*judge)(struct selftest *selftest, struct measured *measured);
 };
 
-static int judge_trip(struct selftest *selftest, const struct measured *measured);
-static int judge_delay(struct selftest *selftest, const struct measured *measured);
-static int judge_bimodal(struct selftest *selftest, const struct measured *measured);
-static int judge_stall(struct selftest *selftest, const struct measured *measured);
-static int judge_hidden(struct selftest *selftest, const struct measured *measured);
-static int judge_md1(struct selftest *selftest, const struct measured *measured);
-static int judge_mm1(struct selftest *selftest, const struct measured *measured);
+static void judge_trip(struct selftest *selftest, struct measured *measured);
+static void judge_delay(struct selftest *selftest, struct measured *measured);
+static void judge_bimodal(struct selftest *selftest, struct measured *measured);
+static void judge_stall(struct selftest *selftest, struct measured *measured);
+static void judge_hidden(struct selftest *selftest, struct measured *measured);
+static void judge_md1(struct selftest *selftest, struct measured *measured);
+static void judge_mm1(struct selftest *selftest, struct measured *measured);
 
 #define AT_ONCE                                                                                    \
     { .kind = KNOWN_QUEUE }
@@ -161,21 +170,29 @@ static double larger(double a, double b) {
 }
 
 /* Nothing that the machine does makes a response come before its time. */
-static enum selftest_verdict verdict_of(const struct selftest_row *row, double taken_share) {
-    double error_ns = row->measured_ns - row->expected_ns;
+static bool may_be_the_machines(const struct selftest_row *row,
+                                const struct selftest_machine *machine) {
     double beyond = 1 - (row->q > 0 ? row->q : MEAN_IS_MOVED_AS);
+    return row->measured_ns > row->expected_ns && machine->taken_share > beyond / DISTURBED_PART;
+}
+
+static enum selftest_verdict verdict_of(const struct selftest_row *row,
+                                        const struct measured *measured) {
+    double error_ns = row->measured_ns - row->expected_ns;
     if (isnan(error_ns) || isnan(row->allowed_ns))
         return SELFTEST_SHOWN;
+    if (measured->machine->left_out_share > LEFT_OUT_MOST)
+        return SELFTEST_CANNOT_TELL;
     if (fabs(error_ns) <= row->allowed_ns)
         return SELFTEST_WITHIN;
-    return error_ns > 0 && taken_share > beyond / DISTURBED_PART ? SELFTEST_CANNOT_TELL
-                                                                 : SELFTEST_OFF;
+    return !measured->trace && may_be_the_machines(row, measured->machine) ? SELFTEST_CANNOT_TELL
+                                                                           : SELFTEST_OFF;
 }
 
 static void add_row(struct selftest *selftest, const struct measured *measured,
                     struct selftest_row row) {
     CHECK(selftest->row_count < SELFTEST_ROWS_MOST);
-    row.verdict = verdict_of(&row, measured->machine->taken_share);
+    row.verdict = verdict_of(&row, measured);
     if (row.verdict == SELFTEST_SHOWN)
         row.allowed_ns = NAN;
     selftest->rows[selftest->row_count++] = row;
@@ -238,41 +255,69 @@ static double mean_of(const uint64_t *values, size_t count) {
     return count > 0 ? sum / (double)count : NAN;
 }
 
-/* ---- the truth ------------------------------------------------------------------------------- */
+/* ---- the truth, and what was measured of the same requests ----------------------------------- */
 
-/* From arrived to left, whatever became of the server meanwhile. */
-static void replay_delays(const struct measured *measured, uint64_t *values) {
-    for (size_t i = 0; i < measured->count; i++)
-        values[i] = measured->times[i].left_ns - measured->times[i].arrived_ns;
+/* Which requests of the window to leave out: those that a standstill of the generator touched. */
+static size_t leave_out(const struct measured *measured, const struct truth *truth,
+                        const uint64_t *response_ns, bool *touched) {
+    size_t count = 0;
+    if (measured->trace)
+        truth_touched(truth, response_ns, measured->trace, touched);
+    for (size_t i = measured->first; i < measured->count; i++)
+        count += touched[i];
+    return count;
 }
 
-/* A service is what the server took from when it could have begun. The answer has left a little
- * before it is free again. */
-static void replay_queue(const struct measured *measured, uint64_t *values) {
-    uint64_t free_ns = 0;
-    for (size_t i = 0; i < measured->count; i++) {
-        uint64_t arrived_ns = measured->times[i].arrived_ns;
-        values[i] = measured->times[i].free_ns - (arrived_ns > free_ns ? arrived_ns : free_ns);
-        free_ns = measured->times[i].free_ns;
+/* Of the others. Without a trace all are, and the load's own histogram has their times. */
+static void keep_others(struct measured *measured, const struct truth *truth,
+                        const uint64_t *response_ns, const bool *touched) {
+    for (size_t i = measured->first; i < measured->count; i++) {
+        measured->all_ns[measured->all_count++] = response_ns[i];
+        if (touched[i])
+            continue;
+        measured->truth_ns[measured->truth_count++] = response_ns[i];
+        if (measured->trace)
+            histogram_record(&measured->response,
+                             measured->trace->requests[i].answered_ns - truth->due_ns[i], 1);
     }
-    queueing_replay(measured->arrival_ns, values, measured->count, values);
-    for (size_t i = 0; i < measured->count; i++)
-        values[i] -= measured->times[i].free_ns - measured->times[i].left_ns;
+    if (!measured->trace)
+        histogram_merge(&measured->response, &measured->load->response);
 }
 
-/* Response times as they had to be: requests came when they were due, and took the server as long
- * as it did. Those of the window; the caller's. */
-static uint64_t *truth(const struct measured *measured, size_t *count) {
-    uint64_t *values = calloc(measured->count + 1, sizeof *values);
-    if (!values)
-        return NULL;
-    if (measured->asked->server.kind == KNOWN_DELAY)
-        replay_delays(measured, values);
-    else
-        replay_queue(measured, values);
-    *count = measured->count - measured->first;
-    memmove(values, values + measured->first, *count * sizeof *values);
-    return values;
+/* The trace has to say the same as the histogram that users get, or one of them is wrong. */
+static bool trace_is_whole(const struct measured *measured, const struct truth *truth) {
+    struct histogram all;
+    if (!measured->trace)
+        return true;
+    CHECK(histogram_open(&all, &histogram_standard) == 0);
+    for (size_t i = measured->first; i < measured->count; i++)
+        histogram_record(&all, measured->trace->requests[i].answered_ns - truth->due_ns[i], 1);
+    bool whole = histogram_equal(&all, &measured->load->response);
+    histogram_close(&all);
+    return whole;
+}
+
+/* Fills what `measured` has of the window. */
+static void compare(struct selftest *selftest, struct measured *measured,
+                    const struct truth *truth) {
+    uint64_t *response_ns = calloc(measured->count + 1, sizeof *response_ns);
+    bool *touched = calloc(measured->count + 1, sizeof *touched);
+    measured->all_ns = calloc(measured->count + 1, sizeof *measured->all_ns);
+    measured->truth_ns = calloc(measured->count + 1, sizeof *measured->truth_ns);
+    CHECK(response_ns && touched && measured->all_ns && measured->truth_ns &&
+          histogram_open(&measured->response, &histogram_standard) == 0);
+    truth_responses(truth, response_ns);
+    size_t left_out = leave_out(measured, truth, response_ns, touched);
+    keep_others(measured, truth, response_ns, touched);
+    if (measured->all_count > 0)
+        measured->machine->left_out_share = (double)left_out / (double)measured->all_count;
+    if (!trace_is_whole(measured, truth)) {
+        note(selftest, "%s: the histogram has other times than were kept of each request",
+             measured->asked->name);
+        selftest->valid = false;
+    }
+    free(touched);
+    free(response_ns);
 }
 
 /* ---- delays ---------------------------------------------------------------------------------- */
@@ -280,81 +325,77 @@ static uint64_t *truth(const struct measured *measured, size_t *count) {
 struct asked_quantile {
     const char *quantity;
     double q;
+    const char *quantity_of_all; /* shown beside it: nothing is left out. Null: not shown */
 };
 
+static struct selftest_row of_all(struct measured *measured, const struct asked_quantile *asked) {
+    return shown(quantile_row(measured, asked->quantity_of_all, &measured->load->response, asked->q,
+                              quantile_of(measured->all_ns, measured->all_count, asked->q)));
+}
+
 /* Adds a row for each; `added_ns`: what was measured beyond the truth. */
-static int judge_quantiles(struct selftest *selftest, const struct measured *measured,
-                           const struct asked_quantile *asked, size_t asked_count, bool assert,
-                           double *added_ns) {
-    size_t count;
-    uint64_t *values = truth(measured, &count);
-    if (!values)
-        return -ENOMEM;
+static void judge_quantiles(struct selftest *selftest, struct measured *measured,
+                            const struct asked_quantile *asked, size_t asked_count, bool assert,
+                            double *added_ns) {
     for (size_t i = 0; i < asked_count; i++) {
-        struct selftest_row row =
-            quantile_row(measured, asked[i].quantity, &measured->load->response, asked[i].q,
-                         quantile_of(values, count, asked[i].q));
+        struct selftest_row row = quantile_row(
+            measured, asked[i].quantity, &measured->response, asked[i].q,
+            quantile_of(measured->truth_ns, measured->truth_count, asked[i].q));
         if (!assert)
             row.allowed_ns = NAN;
         if (measured->asked->stall_share > 0)
             row.low_ns = row.high_ns = NAN; /* one stall is one sample */
         added_ns[i] = row.measured_ns - row.expected_ns;
         add_row(selftest, measured, row);
+        if (measured->trace && asked[i].quantity_of_all)
+            add_row(selftest, measured, of_all(measured, &asked[i]));
     }
-    free(values);
-    return 0;
 }
 
-static const struct asked_quantile p50_and_p99[] = {{"p50", 0.5}, {"p99", 0.99}};
+static const struct asked_quantile p50_and_p99[] = {
+    {"p50", 0.5, NULL}, {"p99", 0.99, "p99 of all"}};
 
-static int judge_trip(struct selftest *selftest, const struct measured *measured) {
+static void judge_trip(struct selftest *selftest, struct measured *measured) {
     double added_ns[2];
-    int failure = judge_quantiles(selftest, measured, p50_and_p99, 2, false, added_ns);
-    if (failure == 0)
-        selftest->trips[measured->asked->trip] =
-            (struct selftest_round_trip){.p50_ns = added_ns[0], .p99_ns = added_ns[1]};
-    return failure;
+    judge_quantiles(selftest, measured, p50_and_p99, 2, false, added_ns);
+    selftest->trips[measured->asked->trip] =
+        (struct selftest_round_trip){.p50_ns = added_ns[0], .p99_ns = added_ns[1]};
 }
 
-static int judge_delay(struct selftest *selftest, const struct measured *measured) {
+static void judge_delay(struct selftest *selftest, struct measured *measured) {
     double added_ns[2];
-    int failure = judge_quantiles(selftest, measured, p50_and_p99, 2, true, added_ns);
-    if (failure == 0) {
-        selftest->added_p50_ns = larger(selftest->added_p50_ns, added_ns[0]);
-        selftest->added_p99_ns = larger(selftest->added_p99_ns, added_ns[1]);
-    }
-    return failure;
+    judge_quantiles(selftest, measured, p50_and_p99, 2, true, added_ns);
+    selftest->added_p50_ns = larger(selftest->added_p50_ns, added_ns[0]);
+    selftest->added_p99_ns = larger(selftest->added_p99_ns, added_ns[1]);
 }
 
-static int judge_bimodal(struct selftest *selftest, const struct measured *measured) {
-    static const struct asked_quantile asked[] = {{"p50", 0.5}, {"p99.5", 0.995}};
+static void judge_bimodal(struct selftest *selftest, struct measured *measured) {
+    static const struct asked_quantile asked[] = {{"p50", 0.5, NULL},
+                                                  {"p99.5", 0.995, "p99.5 of all"}};
     double added_ns[ARRAY_LENGTH(asked)];
-    return judge_quantiles(selftest, measured, asked, ARRAY_LENGTH(asked), true, added_ns);
+    judge_quantiles(selftest, measured, asked, ARRAY_LENGTH(asked), true, added_ns);
 }
 
 /* ---- a stall --------------------------------------------------------------------------------- */
 
-static int judge_stall(struct selftest *selftest, const struct measured *measured) {
-    static const struct asked_quantile asked[] = {{"p95", 0.95}, {"p99", 0.99}, {"p99.9", 0.999}};
+static void judge_stall(struct selftest *selftest, struct measured *measured) {
+    static const struct asked_quantile asked[] = {
+        {"p95", 0.95, NULL}, {"p99", 0.99, NULL}, {"p99.9", 0.999, NULL}};
     double added_ns[ARRAY_LENGTH(asked)];
-    int failure = judge_quantiles(selftest, measured, asked, ARRAY_LENGTH(asked), true, added_ns);
-    if (failure)
-        return failure;
+    judge_quantiles(selftest, measured, asked, ARRAY_LENGTH(asked), true, added_ns);
     double p99_ns = selftest->rows[selftest->row_count - 2].expected_ns;
     add_row(selftest, measured,
             shown(quantile_row(measured, "p99 of service times", &measured->load->service, 0.99,
                                p99_ns)));
-    return 0;
 }
 
 /* Had as many come as before, each would have waited for the end of the stall. */
-static int judge_hidden(struct selftest *selftest, const struct measured *measured) {
+static void judge_hidden(struct selftest *selftest, struct measured *measured) {
     double stall_ns = (double)(measured->stalled_to_ns - measured->stalled_from_ns);
     double window_ns = (double)measured->load->window_ns;
     add_row(selftest, measured,
             shown(quantile_row(measured, "p99", &measured->load->service, 0.99,
                                stall_ns - 0.01 * window_ns)));
-    return 0;
 }
 
 /* ---- queues ---------------------------------------------------------------------------------- */
@@ -410,7 +451,7 @@ static bool is_stable(struct selftest *selftest, const struct measured *measured
 static void add_queue_rows(struct selftest *selftest, const struct measured *measured, double q,
                            const char *const quantities[2], double truth_ns, double theory_ns,
                            double luck_ns) {
-    const struct histogram *response = &measured->load->response;
+    const struct histogram *response = &measured->response;
     struct selftest_row row = q > 0 ? quantile_row(measured, quantities[0], response, q, truth_ns)
                                     : mean_row(measured, quantities[0], response, truth_ns);
     row.low_ns = row.measured_ns - luck_ns;
@@ -424,8 +465,8 @@ static void add_queue_rows(struct selftest *selftest, const struct measured *mea
 
 /* `theory`: of the time until the server is free again, for q = 0 the mean. The answer has left a
  * little earlier. */
-static int judge_queue(struct selftest *selftest, const struct measured *measured,
-                       double (*theory)(const struct service *service, double q)) {
+static void judge_queue(struct selftest *selftest, struct measured *measured,
+                        double (*theory)(const struct service *service, double q)) {
     static const struct {
         double q;
         const char *quantities[2];
@@ -434,12 +475,10 @@ static int judge_queue(struct selftest *selftest, const struct measured *measure
                  {0.9, {"p90", "p90, theory"}},
                  {0.99, {"p99", "p99, theory"}}};
     struct service service = service_of(measured);
-    size_t count;
     if (!is_stable(selftest, measured, &service))
-        return 0;
-    uint64_t *values = truth(measured, &count);
-    if (!values)
-        return -ENOMEM;
+        return;
+    uint64_t *values = measured->truth_ns;
+    size_t count = measured->truth_count;
     double beyond_ns = service.to_left_ns - service.mean_ns;
     double luck_ns[ARRAY_LENGTH(asked)]; /* of batches in order of time: before all are sorted */
     for (size_t i = 0; i < ARRAY_LENGTH(asked); i++)
@@ -450,8 +489,8 @@ static int judge_queue(struct selftest *selftest, const struct measured *measure
         add_queue_rows(selftest, measured, q, asked[i].quantities, truth_ns,
                        theory(&service, q) + beyond_ns, luck_ns[i]);
     }
-    free(values);
-    return 0;
+    if (measured->trace)
+        add_row(selftest, measured, of_all(measured, &p50_and_p99[1]));
 }
 
 static double md1(const struct service *service, double q) {
@@ -466,12 +505,12 @@ static double mm1(const struct service *service, double q) {
                  : queueing_mm1_response_mean(service->utilisation, service->mean_ns);
 }
 
-static int judge_md1(struct selftest *selftest, const struct measured *measured) {
-    return judge_queue(selftest, measured, md1);
+static void judge_md1(struct selftest *selftest, struct measured *measured) {
+    judge_queue(selftest, measured, md1);
 }
 
-static int judge_mm1(struct selftest *selftest, const struct measured *measured) {
-    return judge_queue(selftest, measured, mm1);
+static void judge_mm1(struct selftest *selftest, struct measured *measured) {
+    judge_queue(selftest, measured, mm1);
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */
@@ -513,9 +552,9 @@ static struct known_plan plan_server(const struct selftest *selftest,
     return plan;
 }
 
-/* When each request was due, by the generator's own schedule. False: the server did not see just
- * these, so that it is not known which one is which. */
-static bool add_arrivals(const struct load_plan *plan, struct measured *measured) {
+/* When each request was due, by the generator's own schedule; the caller's. Null: the server did
+ * not see just these, so that it is not known which one is which. */
+static uint64_t *arrivals(const struct load_plan *plan, struct measured *measured) {
     struct schedule schedule;
     uint64_t warmup_ns = (uint64_t)knob_get(&plan->knobs, "warmup");
     uint64_t end_ns = warmup_ns + (uint64_t)knob_get(&plan->knobs, "duration");
@@ -523,12 +562,12 @@ static bool add_arrivals(const struct load_plan *plan, struct measured *measured
     schedule_init(&schedule, arrivals_of(measured->asked), measured->asked->rate, plan->seed, 0, 1);
     measured->first = schedule_count_between(&schedule, 0, warmup_ns);
     if (schedule_count_between(&schedule, 0, end_ns) != measured->count)
-        return false;
-    measured->arrival_ns = calloc(measured->count + 1, sizeof *measured->arrival_ns);
-    CHECK(measured->arrival_ns);
+        return NULL;
+    uint64_t *due_ns = calloc(measured->count + 1, sizeof *due_ns);
+    CHECK(due_ns);
     for (size_t k = 0; k < measured->count; k++, schedule_advance(&schedule))
-        measured->arrival_ns[k] = start_ns + schedule_due_ns(&schedule);
-    return true;
+        due_ns[k] = start_ns + schedule_due_ns(&schedule);
+    return due_ns;
 }
 
 /* ---- what the machine did -------------------------------------------------------------------- */
@@ -550,7 +589,20 @@ static void count_pauses(const struct load_result *load, const struct known_serv
     }
 }
 
+static void count_standstills(const struct load_result *load, const struct load_trace *trace,
+                              struct selftest_machine *machine) {
+    uint64_t from_ns = load->window_opened_ns, to_ns = from_ns + load->window_ns;
+    for (size_t i = 0; trace && i < trace->standstill_count; i++) {
+        const struct load_trace_standstill *still = &trace->standstills[i];
+        if (still->from_ns < from_ns || still->from_ns >= to_ns)
+            continue;
+        machine->standstills++;
+        machine->stood_still_ns += still->still_ns;
+    }
+}
+
 static struct selftest_machine machine_of(const struct selftest_case *asked,
+                                          const struct load_plan *plan,
                                           const struct load_result *load,
                                           const struct known_server *server) {
     struct selftest_machine machine = {.name = asked->name,
@@ -558,6 +610,7 @@ static struct selftest_machine machine_of(const struct selftest_case *asked,
                                        .generator_waited_ns = load->starved_ns,
                                        .lag_p99_ns = NAN};
     count_pauses(load, server, &machine);
+    count_standstills(load, plan->trace, &machine);
     if (load->host_known)
         machine.steal_share = host_steal_share(&load->host_before, &load->host_after);
     if (load->window_ns > 0)
@@ -598,40 +651,53 @@ static void note_validity(struct selftest *selftest, const char *name,
 
 /* ---- a case ---------------------------------------------------------------------------------- */
 
-static int judge_arrivals(struct selftest *selftest, const struct load_plan *plan,
-                          struct measured *measured) {
-    if (measured->asked->rate > 0 && !add_arrivals(plan, measured)) {
+static void judge_open_loop(struct selftest *selftest, const struct load_plan *plan,
+                            struct measured *measured) {
+    uint64_t *due_ns = arrivals(plan, measured);
+    if (!due_ns) {
         note(selftest, "%s: the server saw other requests than were due", measured->asked->name);
         selftest->valid = false;
-        return 0;
+        return;
     }
-    return measured->asked->judge(selftest, measured);
+    compare(selftest, measured,
+            &(struct truth){.kind = measured->asked->server.kind,
+                            .count = measured->count,
+                            .due_ns = due_ns,
+                            .times = measured->times});
+    measured->asked->judge(selftest, measured);
+    free(measured->truth_ns);
+    free(measured->all_ns);
+    histogram_close(&measured->response);
+    free(due_ns);
 }
 
-static int judge(struct selftest *selftest, const struct selftest_case *asked,
-                 const struct load_plan *plan, const struct load_result *load,
-                 const struct known_server *server) {
+static void judge(struct selftest *selftest, const struct selftest_case *asked,
+                  const struct load_plan *plan, const struct load_result *load,
+                  const struct known_server *server) {
     struct validity validity;
     struct selftest_machine *machine = &selftest->machine[selftest->machine_count++];
-    struct measured measured = {.asked = asked, .load = load, .machine = machine};
-    *machine = machine_of(asked, load, server);
+    struct measured measured = {
+        .asked = asked, .load = load, .machine = machine, .trace = plan->trace};
+    *machine = machine_of(asked, plan, load, server);
     measured.times = known_server_times(server, &measured.count);
     known_server_stalled(server, &measured.stalled_from_ns, &measured.stalled_to_ns);
     validity_judge(load, plan, 0, selftest->cpus.shared, &validity);
-    note_machine(selftest, &measured);
     size_t first_row = selftest->row_count;
-    int failure = judge_arrivals(selftest, plan, &measured);
+    if (asked->rate > 0)
+        judge_open_loop(selftest, plan, &measured);
+    else
+        asked->judge(selftest, &measured);
+    note_machine(selftest, &measured);
     if (asserts_something(selftest, first_row))
         note_validity(selftest, asked->name, &validity);
-    free(measured.arrival_ns);
-    return failure;
 }
 
 static int run_load(struct selftest *selftest, const struct selftest_case *asked,
-                    struct known_server *server, struct error *error) {
+                    struct known_server *server, struct load_trace *trace, struct error *error) {
     struct load_plan plan;
     struct load *load;
     plan_load(selftest, asked, server, &plan);
+    plan.trace = trace;
     int failure = load_start(&plan, &load, error);
     if (failure)
         return failure;
@@ -646,10 +712,16 @@ static int run_load(struct selftest *selftest, const struct selftest_case *asked
         failure = server_failure;
     else if (!result->finished)
         failure = error_set(error, -EIO, "%s: %s", asked->name, result->failure.text);
-    else if (judge(selftest, asked, &plan, result, server))
-        failure = error_set(error, -ENOMEM, "out of memory");
+    else
+        judge(selftest, asked, &plan, result, server);
     load_free(load);
     return failure;
+}
+
+/* Round trips are shown as users meet them: a generator that keeps a trace does not sleep. On a
+ * shared CPU it must. */
+static bool keeps_trace(const struct selftest *selftest, const struct selftest_case *asked) {
+    return asked->rate > 0 && asked->judge != judge_trip && !selftest->cpus.shared;
 }
 
 static int try_case(struct selftest *selftest, const struct selftest_case *asked,
@@ -659,7 +731,11 @@ static int try_case(struct selftest *selftest, const struct selftest_case *asked
     int failure = known_server_start(&plan, &server, error);
     if (failure)
         return failure;
-    failure = run_load(selftest, asked, &server, error);
+    struct load_trace *trace = NULL;
+    if (keeps_trace(selftest, asked))
+        trace = load_trace_open();
+    failure = run_load(selftest, asked, &server, trace, error);
+    load_trace_close(trace);
     known_server_free(&server);
     return failure;
 }

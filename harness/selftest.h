@@ -3,10 +3,12 @@
  * Each case loads a server of known times (known_server.h) and compares the percentiles that the
  * load reports with the truth: each request's own delay, by when the schedule had it come and by
  * what the server kept of its services and of the moments when it stood still (Lindley's recursion,
- * queueing.h). What the machine did to the server is in the truth; what it did to the generator is
- * in the error, since the instrument cannot be told from the CPU it runs on. Where the generator's
- * CPU was taken away for so long that it may have moved the percentile, the row does not count
- * against the instrument nor for it (SELFTEST_CANNOT_TELL), and the case is measured again.
+ * selftest_truth.h). What the machine did to the server is in the truth. What it did to the
+ * generator nobody could measure right: the generator keeps when it stood still (load_trace.h), and
+ * the requests that this touched are left out on both sides, of the truth and of what was
+ * measured. How many they are is told, and what the percentile of all of them is, beside. Where
+ * they are too many the row does not count against the instrument nor for it
+ * (SELFTEST_CANNOT_TELL), and the case is measured again.
  *
  * Beside it stands what theory says of such a queue: what this machine resolves.
  *
@@ -46,13 +48,16 @@ struct selftest_machine {
                                         * rest by the host or by interrupts */
     uint64_t paused_ns, longest_pause_ns;
     uint64_t generator_waited_ns; /* runnable, but another process had its CPU */
+    uint64_t standstills, stood_still_ns; /* of the generator, whoever had its CPU (load_trace.h);
+                                           * 0 where it kept no trace */
+    double left_out_share;                /* of the requests: they touched those */
     double steal_share;           /* of both CPUs, as the host tells */
     double taken_share;           /* of the generator's time: waited and stolen */
     double lag_p99_ns;            /* NAN: a closed loop */
 };
 
 enum {
-    SELFTEST_ROWS_MOST = 40,
+    SELFTEST_ROWS_MOST = 64,
     SELFTEST_CASES_MOST = 16,
     SELFTEST_NOTES_MOST = 48,
     SELFTEST_NOTE_BYTES = 256

@@ -17,6 +17,9 @@ struct serve_monitor {
     struct histogram lag, passes;
     uint64_t over_limit; /* lags above MONITOR_LAG_LIMIT_NS */
     uint64_t last_lag_ns;
+    const char *log_path;
+    FILE *log; /* null: none is kept */
+    uint64_t begun_ns;
 };
 
 static const struct {
@@ -28,6 +31,7 @@ static const struct {
     {"callbacks", MONITOR_CALLBACKS},
     {"passes", MONITOR_PASSES},
     {"tasks", MONITOR_TASKS},
+    {"all", MONITOR_ALL},
 };
 
 int serve_monitor_kinds(const char *text, unsigned *kinds, struct error *error) {
@@ -39,8 +43,8 @@ int serve_monitor_kinds(const char *text, unsigned *kinds, struct error *error) 
             i++;
         if (i == ARRAY_LENGTH(words))
             return error_set(error, -EINVAL,
-                             "--monitor: '%.*s' is none of lag, saturation, callbacks, passes, "
-                             "tasks",
+                             "monitor: '%.*s' is none of lag, saturation, callbacks, passes, "
+                             "tasks, all",
                              (int)length, text);
         *kinds |= words[i].kind;
         text += length + (text[length] == ',');
@@ -58,6 +62,13 @@ static double percent(uint64_t part, uint64_t whole) {
     return whole ? 100 * (double)part / (double)whole : 0;
 }
 
+/* At the time when the timer should have come. */
+static void log_lag(struct serve_monitor *monitor, uint64_t lag_ns) {
+    uint64_t due_ns = clock_now_ns() - lag_ns;
+    double at_s = due_ns > monitor->begun_ns ? (double)(due_ns - monitor->begun_ns) / 1e9 : 0;
+    fprintf(monitor->log, "%.6f,%.6f\n", at_s, ms(lag_ns));
+}
+
 /* Of the lags that one stall caused, each an interval shorter than the one before, the first is
  * told. */
 static void tell_lag(void *data, uint64_t lag_ns) {
@@ -65,6 +76,8 @@ static void tell_lag(void *data, uint64_t lag_ns) {
     bool same_stall = lag_ns + monitor->interval_ns == monitor->last_lag_ns;
     histogram_record(&monitor->lag, lag_ns, 1);
     monitor->last_lag_ns = lag_ns;
+    if (monitor->log)
+        log_lag(monitor, lag_ns);
     if (lag_ns <= MONITOR_LAG_LIMIT_NS)
         return;
     monitor->over_limit++;
@@ -72,25 +85,35 @@ static void tell_lag(void *data, uint64_t lag_ns) {
         fprintf(stderr, "event loop lag: %.1f ms\n", ms(lag_ns));
 }
 
+enum { STOLEN_TEXT_BYTES = 32 };
+
+static const char *stolen_text(int64_t stolen_ns, char text[STOLEN_TEXT_BYTES]) {
+    if (stolen_ns < 0)
+        return "unknown";
+    snprintf(text, STOLEN_TEXT_BYTES, "%.0f ms", ms((uint64_t)stolen_ns));
+    return text;
+}
+
 static void tell_saturation(void *data, const struct saturation *saturation) {
     (void)data;
-    char stolen[32] = "unknown";
-    if (saturation->stolen_ns >= 0)
-        snprintf(stolen, sizeof stolen, "%.0f ms", ms((uint64_t)saturation->stolen_ns));
+    char stolen[STOLEN_TEXT_BYTES];
     fprintf(stderr,
             "event loop saturation: expected %.1f ms, actual %.1f ms; on the CPU %.0f %%, waiting "
             "for it %.0f %%, stolen by the host %s\n",
             ms(saturation->interval_ns), ms(saturation->actual_ns),
             percent(saturation->cpu_ns, saturation->span_ns),
-            percent(saturation->queued_ns, saturation->span_ns), stolen);
+            percent(saturation->queued_ns, saturation->span_ns),
+            stolen_text(saturation->stolen_ns, stolen));
 }
 
 static void tell_callback(void *data, const struct slow_callback *callback) {
     (void)data;
-    char name[SYMBOL_TEXT_BYTES];
-    fprintf(stderr, "slow callback: %s %s took %.1f ms, on the CPU %.0f %%\n",
+    char name[SYMBOL_TEXT_BYTES], stolen[STOLEN_TEXT_BYTES];
+    fprintf(stderr,
+            "slow callback: %s %s took %.1f ms, on the CPU %.0f %%, stolen by the host %s\n",
             callback_kind_names[callback->kind], symbol_name(callback->function, name),
-            ms(callback->wall_ns), percent(callback->cpu_ns, callback->wall_ns));
+            ms(callback->wall_ns), percent(callback->cpu_ns, callback->wall_ns),
+            stolen_text(callback->stolen_ns, stolen));
 }
 
 static void record_pass(void *data, const struct pass_times *pass) {
@@ -112,11 +135,12 @@ static void tell_task(void *data, const struct traced_task *task) {
 
 static void print_times(const char *what, const struct histogram *times) {
     char mean[UNITS_TEXT_BYTES], p50[UNITS_TEXT_BYTES], p99[UNITS_TEXT_BYTES],
-        max[UNITS_TEXT_BYTES];
-    fprintf(stderr, "%s: %llu, mean %s, p50 %s, p99 %s, max %s\n", what,
+        p999[UNITS_TEXT_BYTES], max[UNITS_TEXT_BYTES];
+    fprintf(stderr, "%s: %llu, mean %s, p50 %s, p99 %s, p99.9 %s, max %s\n", what,
             (unsigned long long)times->total, units_time(histogram_mean(times), mean),
             units_time((double)histogram_quantile(times, 0.5), p50),
             units_time((double)histogram_quantile(times, 0.99), p99),
+            units_time((double)histogram_quantile(times, 0.999), p999),
             units_time((double)times->max, max));
 }
 
@@ -179,6 +203,30 @@ static void print_summary(const struct serve_monitor *monitor) {
 
 /* ---- from its start to its end --------------------------------------------------------------- */
 
+static int open_log(struct serve_monitor *monitor, const char *path, struct error *error) {
+    if (!path)
+        return 0;
+    monitor->log_path = path;
+    monitor->log = fopen(path, "we");
+    if (!monitor->log)
+        return error_set(error, -errno, "cannot write %s: %s", path, strerror(errno));
+    monitor->begun_ns = clock_now_ns();
+    fprintf(monitor->log, "at_s,lag_ms\n");
+    return 0;
+}
+
+static int close_log(struct serve_monitor *monitor, struct error *error) {
+    if (!monitor->log)
+        return 0;
+    int failure = ferror(monitor->log) ? -EIO : 0;
+    if (fclose(monitor->log) && !failure)
+        failure = -errno;
+    monitor->log = NULL;
+    return failure ? error_set(error, failure, "cannot write %s: %s", monitor->log_path,
+                               strerror(-failure))
+                   : 0;
+}
+
 /* Histograms that were not opened are all zero. */
 static void free_monitor(struct serve_monitor *monitor) {
     histogram_close(&monitor->lag);
@@ -211,18 +259,25 @@ int serve_monitor_start(struct loop *loop, const struct serve_monitor_options *o
         failure = histogram_open(&monitor->passes, &histogram_standard);
     if (failure == 0)
         failure = loop_monitor(loop, &options->config, &events, monitor);
+    if (failure)
+        error_set(error, failure, "cannot monitor: %s", strerror(-failure));
+    else
+        failure = open_log(monitor, options->log_path, error);
     if (failure) {
+        loop_monitor(loop, NULL, NULL, NULL);
         free_monitor(monitor);
-        return error_set(error, failure, "cannot monitor: %s", strerror(-failure));
+        return failure;
     }
     *out = monitor;
     return 0;
 }
 
-void serve_monitor_stop(struct serve_monitor *monitor) {
+int serve_monitor_stop(struct serve_monitor *monitor, struct error *error) {
     if (!monitor)
-        return;
+        return 0;
     print_summary(monitor);
     loop_monitor(monitor->loop, NULL, NULL, NULL);
+    int failure = close_log(monitor, error);
     free_monitor(monitor);
+    return failure;
 }

@@ -8,7 +8,7 @@
 
 #include "loops/monitor.h"
 
-/* What the words after --monitor= stand for. */
+/* What the words after --monitor= stand for, and those of `monitor` in an experiment. */
 enum {
     MONITOR_LAG = 1,
     MONITOR_SATURATION = 2,
@@ -23,6 +23,7 @@ enum {
 
 struct serve_monitor_options {
     unsigned kinds; /* 0: none */
+    const char *log_path; /* of MONITOR_LAG: where each lag goes, as lag_plot.h says; or null */
     struct monitor_config config;
 };
 
@@ -31,10 +32,12 @@ int serve_monitor_kinds(const char *text, unsigned *kinds, struct error *error);
 
 struct serve_monitor;
 
-/* Null in `*monitor` when options->kinds is 0. -EINVAL or -ENOMEM with `error` filled. */
+/* Null in `*monitor` when options->kinds is 0. -EINVAL, -ENOMEM or what opening the log gave, with
+ * `error` filled. */
 int serve_monitor_start(struct loop *loop, const struct serve_monitor_options *options,
                         struct serve_monitor **monitor, struct error *error);
-/* Prints the summary. `monitor` may be null. */
-void serve_monitor_stop(struct serve_monitor *monitor);
+/* Prints the summary. -EIO and the like, with `error` filled: the log is not whole. `monitor` may
+ * be null. */
+int serve_monitor_stop(struct serve_monitor *monitor, struct error *error);
 
 #endif

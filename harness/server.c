@@ -24,7 +24,8 @@ enum {
     READY_TIMEOUT_MS = 10000,
     TERM_TIMEOUT_MS = 2000,
     ARGUMENTS_MOST = 64,
-    COMMAND_BYTES = 2048
+    COMMAND_BYTES = 2048,
+    MONITOR_TEXT_BYTES = 128
 };
 
 /* ---- its command line ---------------------------------------------------------------------------
@@ -74,6 +75,11 @@ static void own_command_line(const struct server_plan *plan, const char *listen,
     snprintf(control, sizeof control, "%d", STDERR_FILENO + 1);
     add_argument(line, "--control-fd");
     add_argument(line, control);
+    if (plan->monitor) {
+        char monitor[MONITOR_TEXT_BYTES];
+        snprintf(monitor, sizeof monitor, "--monitor=%s", plan->monitor);
+        add_argument(line, monitor);
+    }
     add_server_knobs(line, plan->knobs);
 }
 

@@ -17,6 +17,7 @@
 
 struct server_plan {
     const char *loop;    /* ours: the backend; null: a foreign server */
+    const char *monitor; /* ours: as --monitor= takes it; null: none */
     const char *command; /* foreign: run by /bin/sh after `exec`, in `directory` */
     const char *directory;
     const struct workload *workload;

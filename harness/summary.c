@@ -45,6 +45,18 @@ const struct metric_kind metric_kinds[SUMMARY_METRICS] = {
                           1, 0, false},
     [SUMMARY_RSS_PER_CONNECTION] = {"rss_per_connection", "max_rss_bytes_per_connection",
                                     "server.max_rss_bytes", "client.connections", 1, 0, false},
+    [SUMMARY_OFFLOAD_WAIT_P50] = {"offload_wait_p50", "offload_wait_p50_us",
+                                  "server.workload.queue_wait_p50_ns", NULL, 1e-3, 0, true},
+    [SUMMARY_OFFLOAD_WAIT_P99] = {"offload_wait_p99", "offload_wait_p99_us",
+                                  "server.workload.queue_wait_p99_ns", NULL, 1e-3, 0, true},
+    [SUMMARY_OFFLOAD_RETURN_P50] = {"offload_return_p50", "offload_return_p50_us",
+                                    "server.workload.delivery_p50_ns", NULL, 1e-3, 0, true},
+    [SUMMARY_OFFLOAD_RETURN_P99] = {"offload_return_p99", "offload_return_p99_us",
+                                    "server.workload.delivery_p99_ns", NULL, 1e-3, 0, true},
+    [SUMMARY_OFFLOAD_P50] = {"offload_p50", "offload_p50_us", "server.workload.offload_p50_ns",
+                             NULL, 1e-3, 0, true},
+    [SUMMARY_OFFLOAD_P99] = {"offload_p99", "offload_p99_us", "server.workload.offload_p99_ns",
+                             NULL, 1e-3, 0, true},
 };
 
 enum metric metric_find(const char *name) {
@@ -458,7 +470,7 @@ static void scaled(double value, const double *scales, const char *const *units,
     snprintf(text, size, "%.4g %s", value / scales[i], units[i]);
 }
 
-/* The axis as people say it: "1 KiB", "50 µs", "3 connections"; else "name value". */
+/* The axis as people say it: "1 KiB", "job 50 µs", "3 connections"; else "name value". */
 static void axis_label(const char *axis, double value, const char *cell, char *text, size_t size) {
     static const double byte_scales[] = {1 << 30, 1 << 20, 1 << 10, 1};
     static const char *const byte_units[] = {"GiB", "MiB", "KiB", "B"};
@@ -475,6 +487,10 @@ static void axis_label(const char *axis, double value, const char *cell, char *t
     } else if (ends_with(axis, "_ns") && !isnan(value)) {
         scaled(value, time_scales, time_units, ARRAY_LENGTH(time_units), number, sizeof number);
         snprintf(text, size, "%.*s %s", (int)(strlen(axis) - strlen("_ns")), axis, number);
+    } else if (ends_with(axis, "_us") && !isnan(value)) {
+        scaled(value * 1e3, time_scales, time_units, ARRAY_LENGTH(time_units), number,
+               sizeof number);
+        snprintf(text, size, "%.*s %s", (int)(strlen(axis) - strlen("_us")), axis, number);
     } else if (ends_with(axis, "connections") && !isnan(value))
         snprintf(text, size, "%.0f %.*s", value, (int)strlen(axis) - (value == 1), axis);
     else

@@ -10,6 +10,7 @@
 #include "harness/record.h"
 #include "harness/source.h"
 #include "harness/units.h"
+#include "workloads/offload_executor.h"
 
 static const struct contender *contender_of(const struct trial *trial) {
     return &trial->campaign->experiment->contenders[trial->contender];
@@ -34,6 +35,7 @@ static int start_server(struct trial *trial, struct error *error) {
         return failure;
     struct server_plan plan = {
         .loop = contender->loop,
+        .monitor = contender->monitor,
         .command = contender->command,
         .directory = source_directory(),
         .workload = trial->campaign->experiment->workload,
@@ -43,6 +45,12 @@ static int start_server(struct trial *trial, struct error *error) {
         .unix_socket = knob_get(&trial->knobs, "transport") == TRANSPORT_UNIX,
     };
     return server_start(&plan, &trial->server, error);
+}
+
+/* For jobs that are not done on the loop. */
+static bool has_threads(const struct trial *trial) {
+    return strcmp(trial->campaign->experiment->workload->name, "offload") == 0 &&
+           knob_get(&trial->knobs, "mode") != EXECUTOR_INLINE;
 }
 
 static void plan_load(struct trial *trial) {
@@ -59,8 +67,11 @@ static void plan_load(struct trial *trial) {
         .server_pid = trial->server.pid,
         .control_fd = trial->server.control_fd,
         .server_waits_for_its_own = run_database_beside(&trial->knobs),
+        .server_has_threads = has_threads(trial),
     };
     CPU_OR(&trial->load_plan.watched_cpus, &plan->cpus.server, &plan->cpus.generator);
+    if (plan->keep_awake)
+        trial->load_plan.kept_awake = trial->load_plan.watched_cpus;
 }
 
 /* Into memory until it is known whether the repetition is valid. */

@@ -68,12 +68,13 @@ static void judge_waiting(const struct load_result *result, struct validity *val
             (double)result->waiting_ns / 1e6, (double)result->service.max / 1e6);
 }
 
-static void judge_bound(const struct load_result *result, bool one_thread,
-                        struct validity *validity) {
+static void judge_bound(const struct load_result *result, const struct load_plan *plan,
+                        bool one_thread, struct validity *validity) {
     /* What a CPU was wanted for and not given counts as wanted: starved, it has nothing left
      * either. */
     double window_ns = (double)result->window_ns;
-    double waited_ns = (double)result->after.starved_ns - (double)result->before.starved_ns;
+    double waited_ns =
+        (double)load_starved_ns(plan, &result->before.cpu_wait, &result->after.cpu_wait);
     bool generator = result->busy + (double)result->starved_ns / window_ns >= SATURATED;
     bool server = validity->server_busy + waited_ns / window_ns >= SATURATED;
     /* Of several threads or processes it is not known which one would be full. */
@@ -181,8 +182,9 @@ static void judge_host(const struct load_result *result, const struct load_plan 
     if ((double)result->starved_ns > STARVED_MOST * window_ns)
         validity_refuse(validity, "the generator waited for a CPU %.0f %% of the time",
                         (double)result->starved_ns / window_ns * 100);
-    double server_starved_ns = (double)result->after.starved_ns - (double)result->before.starved_ns;
-    if (result->after.cpu_known && !plan->server_waits_for_its_own &&
+    double server_starved_ns =
+        (double)load_starved_ns(plan, &result->before.cpu_wait, &result->after.cpu_wait);
+    if (result->after.cpu_known && !plan->server_waits_for_its_own && !plan->server_has_threads &&
         server_starved_ns > STARVED_MOST * window_ns)
         validity_refuse(validity, "the server waited for a CPU %.0f %% of the time",
                         server_starved_ns / window_ns * 100);
@@ -211,7 +213,7 @@ void validity_judge(const struct load_result *result, const struct load_plan *pl
     if (result->open_loop)
         judge_rate(result, plan, validity);
     else {
-        judge_bound(result, one_thread, validity);
+        judge_bound(result, plan, one_thread, validity);
         judge_waiting(result, validity);
     }
     judge_drift(result, plan, validity);

@@ -72,17 +72,23 @@ static bool covers(const struct summary_experiment *experiment, const struct sum
     return true;
 }
 
-/* For growth: the cell with the axis' first value and all else as in `last`; null if `last` is not
+/* Alike in all axes but this one. */
+static bool same_line(const struct summary_experiment *experiment, const struct summary_cell *a,
+                      const struct summary_cell *b, size_t axis) {
+    for (size_t k = 0; k < experiment->axis_count; k++)
+        if (k != axis && !summary_same_value(a, b, experiment->axes[k]))
+            return false;
+    return true;
+}
+
+/* The cell with the axis' first value and all else as in `last`; null if `last` is not
  * the last one. */
 static const struct summary_cell *first_of_line(const struct summary_experiment *experiment,
                                                 const struct summary_cell *last, size_t axis) {
     const struct summary_cell *first = last;
     for (size_t i = 0; i < experiment->cell_count; i++) {
         const struct summary_cell *other = &experiment->cells[i];
-        bool same = true;
-        for (size_t k = 0; k < experiment->axis_count; k++)
-            same = same && (k == axis || summary_same_value(other, last, experiment->axes[k]));
-        if (!same)
+        if (!same_line(experiment, other, last, axis))
             continue;
         if (other->values[axis] > last->values[axis])
             return NULL;
@@ -90,6 +96,19 @@ static const struct summary_cell *first_of_line(const struct summary_experiment 
             first = other;
     }
     return first == last ? NULL : first;
+}
+
+/* The next lower cell along the axis, all else alike; null: `cell` is the first. */
+static const struct summary_cell *next_below(const struct summary_experiment *experiment,
+                                             const struct summary_cell *cell, size_t axis) {
+    const struct summary_cell *below = NULL;
+    for (size_t i = 0; i < experiment->cell_count; i++) {
+        const struct summary_cell *other = &experiment->cells[i];
+        if (same_line(experiment, other, cell, axis) && other->values[axis] < cell->values[axis] &&
+            (!below || other->values[axis] > below->values[axis]))
+            below = other;
+    }
+    return below;
 }
 
 /* ---- evidence
@@ -192,10 +211,44 @@ static bool speaks_of(const struct summary_experiment *experiment, const struct 
                       const struct summary_cell *cell) {
     if (!covers(experiment, cell, rule))
         return false;
-    if (rule->form != CLAIM_GROWTH)
+    if (rule->form != CLAIM_GROWTH && !rule->onset)
         return true;
     size_t axis = axis_index(experiment, rule->axis);
     return axis < experiment->axis_count && first_of_line(experiment, cell, axis) != NULL;
+}
+
+static int judge_line(const struct summary *summary, const struct summary_experiment *experiment,
+                      const struct claim_rule *rule, struct verdict_line *line) {
+    int failure = gather(summary, experiment, rule, line);
+    if (failure)
+        return failure;
+    line->verdict = claim_judge(rule, &line->evidence);
+    if (!line->because)
+        line->because = claim_verdict_words(rule, &line->evidence);
+    return 0;
+}
+
+static bool is_met(const struct verdict_line *line) {
+    return line->verdict == CLAIM_REPRODUCED || line->verdict == CLAIM_EXCEEDED;
+}
+
+/* From the last cell of the axis downwards, for as long as the rule is met. */
+static int find_onset(const struct summary *summary, const struct summary_experiment *experiment,
+                      const struct claim_rule *rule, struct verdict_line *line) {
+    size_t axis = axis_index(experiment, rule->axis);
+    while (is_met(line)) {
+        struct verdict_line lower = {.cell = next_below(experiment, line->cell, axis)};
+        int failure = lower.cell ? judge_line(summary, experiment, rule, &lower) : 0;
+        if (failure || !lower.cell)
+            return failure;
+        if (!is_met(&lower)) {
+            line->below =
+                (struct verdict_below){lower.cell, lower.verdict, lower.evidence, lower.blocks};
+            return 0;
+        }
+        *line = lower;
+    }
+    return 0;
 }
 
 static int judge_one(const struct summary *summary, const struct summary_experiment *experiment,
@@ -209,12 +262,11 @@ static int judge_one(const struct summary *summary, const struct summary_experim
             continue;
         struct verdict_line *line = &claim->lines[claim->count++];
         line->cell = cell;
-        int failure = gather(summary, experiment, &claim->rule, line);
+        int failure = judge_line(summary, experiment, &claim->rule, line);
+        if (!failure && claim->rule.onset)
+            failure = find_onset(summary, experiment, &claim->rule, line);
         if (failure)
             return failure;
-        line->verdict = claim_judge(&claim->rule, &line->evidence);
-        if (!line->because)
-            line->because = claim_verdict_words(&claim->rule, &line->evidence);
     }
     return 0;
 }

@@ -10,9 +10,19 @@
 #include "harness/claim.h"
 #include "harness/summary.h"
 
+/* The last cell of its axis in which an onset does not hold yet. */
+struct verdict_below {
+    const struct summary_cell *cell; /* null: it holds in all, or in none */
+    enum claim_verdict verdict;
+    struct claim_evidence evidence;
+    size_t blocks;
+};
+
 struct verdict_line {
-    const struct summary_cell *cell;  /* for growth: the one with the axis' last value */
+    const struct summary_cell *cell; /* for growth: the one with the axis' last value; for an onset:
+                                      * the one it holds from, or the last */
     const struct summary_cell *first; /* for growth: the one with its first value; else null */
+    struct verdict_below below;
     enum claim_verdict verdict;
     const char *because; /* rest of a sentence */
     struct claim_evidence evidence;

@@ -15,6 +15,7 @@
 
 #include "loop.h"
 #include "monitor.h"
+#include "ticks.h"
 
 struct stream {
     struct loop *loop;
@@ -190,17 +191,29 @@ int wakeup_open(struct loop *loop, struct wakeup *wakeup);
 void wakeup_close(struct wakeup *wakeup);
 void wakeup_signal(struct wakeup *wakeup);
 
+/* What monitor.c watches callbacks by. Here, as it is looked at in each. All in ticks. */
+struct callback_times {
+    unsigned depth; /* callbacks that called each other, the one that runs included */
+    uint64_t mark;  /* up to here time was given to a callback or a part of the pass */
+    uint64_t own;   /* of the one that runs, before it called another that has ended */
+    uint64_t count, sum, most;
+    uint64_t slow; /* what takes less is not slow */
+    uint64_t look; /* from then on monitor_looks is to be called */
+};
+
 struct loop {
     const struct backend *backend;
     void *backend_state;
     void *data;
     struct loop_config config;
     uint64_t now_ns;
-    bool firing;    /* timers are being run */
-    bool now_known; /* now_ns was read in this pass */
-    bool spun;      /* the last pass only polled: nothing but spinning since now_ns */
+    bool firing;        /* timers are being run */
+    bool now_known;     /* now_ns was read in this pass */
+    bool entered_known; /* the same of entered_ticks */
+    bool spun;          /* the last pass only polled: nothing but spinning since now_ns */
     atomic_bool stopping;
-    atomic_bool sleeping; /* posters must wake it */
+    atomic_bool sleeping;    /* posters must wake it */
+    _Atomic(uint64_t) wakes; /* that posters have written */
     _Atomic(struct post *) posted;
     struct timer **timers; /* 4-ary heap, slot 1 first */
     size_t timer_count, timer_capacity;
@@ -217,6 +230,9 @@ struct loop {
     struct monitor *monitor;          /* of its passes; null: nobody looks */
     struct monitor *callback_monitor; /* the same one, or null: of its callbacks too */
     struct trace *trace;
+    struct ticks ticks;     /* while a monitor is there */
+    uint64_t entered_ticks; /* when the pass's wait ended */
+    struct callback_times callbacks;
     struct loop_counters counters;
 };
 
@@ -227,11 +243,70 @@ static inline void loop_read_clock(struct loop *loop) {
     }
 }
 
+/* Only while a monitor is there. Its first call in a pass is one: the instruction that reads ticks
+ * takes registers from whoever it is part of, also when it is passed over. */
+void loop_read_ticks(struct loop *loop);
+static inline uint64_t loop_entered_ticks(struct loop *loop) {
+    if (!loop->entered_known)
+        loop_read_ticks(loop);
+    return loop->entered_ticks;
+}
+
+/* A wait begins. */
+static inline void loop_forget_clock(struct loop *loop) {
+    loop->now_known = loop->entered_known = false;
+}
+
 /* The kernel has returned. Without timers and monitors nothing depends on when that was, and the
  * clock is read only if somebody asks for the time. */
 static inline void loop_entered(struct loop *loop) {
-    if (loop->timer_count > 0 || loop->monitor)
+    if (loop->timer_count > 0)
         loop_read_clock(loop);
+    if (loop->monitor)
+        loop_entered_ticks(loop);
+}
+
+/* monitor.c: a callback was perhaps slow, or it is time to look at the CPU time. */
+void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(void), uint64_t own,
+                   uint64_t at);
+
+/* The part of the callback since the mark. The first one after a wait began with its end, which is
+ * later than the mark. */
+static inline uint64_t callback_since_mark(struct loop *loop, uint64_t at) {
+    uint64_t entered = loop_entered_ticks(loop), mark = loop->callbacks.mark;
+    uint64_t from = mark > entered ? mark : entered;
+    return at > from ? at - from : 0;
+}
+
+/* While loop->callback_monitor is there. One that another callback called stops the other's time;
+ * what that had so far is returned, for the end. */
+static inline uint64_t callback_begins(struct loop *loop) {
+    struct callback_times *times = &loop->callbacks;
+    uint64_t own = times->own;
+    if (__builtin_expect(times->depth++ > 0, 0)) {
+        uint64_t at = ticks_now(&loop->ticks);
+        own += callback_since_mark(loop, at);
+        times->mark = at;
+    }
+    times->own = 0;
+    return own;
+}
+
+static inline void callback_ends(struct loop *loop, uint64_t outer, enum callback_kind kind,
+                                 void (*function)(void)) {
+    struct callback_times *times = &loop->callbacks;
+    if (times->depth == 0)
+        return; /* it has turned the monitor off, or on anew */
+    uint64_t at = ticks_now(&loop->ticks), own = times->own + callback_since_mark(loop, at);
+    times->depth--;
+    times->own = outer;
+    times->mark = at;
+    times->count++;
+    times->sum += own;
+    if (own > times->most)
+        times->most = own;
+    if (__builtin_expect(own >= times->slow || at >= times->look, 0))
+        monitor_looks(loop, kind, function, own, at);
 }
 
 /* Every callback to a workload goes through this: CALL_BACK(loop, kind, function, arguments…). What
@@ -244,17 +319,13 @@ static inline void loop_entered(struct loop *loop) {
             (function)(__VA_ARGS__);                                                               \
         } else {                                                                                   \
             void (*const called_)(void) = (void (*)(void))(function);                              \
-            uint64_t outer_ns_ = monitor_callback_begins(loop_);                                   \
+            uint64_t outer_ = callback_begins(loop_);                                              \
             (function)(__VA_ARGS__);                                                               \
-            monitor_callback_ends(loop_, outer_ns_, kind, called_);                                \
+            callback_ends(loop_, outer_, kind, called_);                                           \
         }                                                                                          \
     } while (0)
 
-/* monitor.c: what it wants to hear of callbacks, while loop->callback_monitor is there, … */
-uint64_t monitor_callback_begins(struct loop *loop);
-void monitor_callback_ends(struct loop *loop, uint64_t outer_ns, enum callback_kind kind,
-                           void (*function)(void));
-/* … and of passes, while loop->monitor is there, in this order. */
+/* monitor.c: what it wants to hear of passes, while loop->monitor is there, in this order. */
 void monitor_run_begins(struct loop *loop);
 void monitor_timers_ran(struct loop *loop); /* only if there were any */
 void monitor_io_ran(struct loop *loop);

@@ -1,4 +1,4 @@
-/* clock.h: the one clock everything is measured with.
+/* clock.h: the one clock everything is measured with; ticks.h is a cheaper way to look at it.
  *
  * CLOCK_MONOTONIC in nanoseconds, through the vDSO (about 20 ns a read where the clock source is
  * the TSC). Wall time appears only in records, as the date of a run. */

@@ -465,7 +465,6 @@ static void uring_wake(struct loop *loop) {
 
 static void wakeup_completed(struct loop *loop, int result) {
     CHECK(result == sizeof(uint64_t) || result == -EINTR || result == -ECANCELED);
-    loop->counters.wakes++;
     await_wakeup(state_of(loop));
 }
 

@@ -498,7 +498,6 @@ static void woken(uv_async_t *wakeup) {
     struct loop *loop = wakeup->loop->data;
     count_event(loop);
     loop->counters.syscalls[SYSCALL_WAKE]++;
-    loop->counters.wakes++;
 }
 
 static int libuv_wait(struct loop *loop, int64_t timeout_ns) {

@@ -125,7 +125,7 @@ void loop_free(struct loop *loop) {
         run_deferred(loop);
         /* Backends that close asynchronously report the end from inside a wait. */
         if (loop->streams || loop->listeners) {
-            loop->now_known = false;
+            loop_forget_clock(loop);
             CHECK(loop->backend->wait(loop, 0) == 0);
         }
     }
@@ -146,6 +146,11 @@ void loop_free(struct loop *loop) {
 
 const char *loop_backend_name(const struct loop *loop) {
     return loop->backend->name;
+}
+
+__attribute__((noinline)) void loop_read_ticks(struct loop *loop) {
+    loop->entered_known = true;
+    loop->entered_ticks = ticks_now(&loop->ticks);
 }
 
 uint64_t loop_now_ns(struct loop *loop) {
@@ -274,8 +279,10 @@ static void run_timers(struct loop *loop) {
  * looks at the announcement. With sequentially consistent operations one of the two sees the other.
  */
 static void wake_if_sleeping(struct loop *loop) {
-    if (atomic_exchange(&loop->sleeping, false))
-        loop->backend->wake(loop);
+    if (!atomic_exchange(&loop->sleeping, false))
+        return;
+    atomic_fetch_add_explicit(&loop->wakes, 1, memory_order_relaxed);
+    loop->backend->wake(loop);
 }
 
 void loop_post(struct loop *loop, struct post *post) {
@@ -385,19 +392,21 @@ static int run_pass(struct loop *loop) {
             uint64_t passed_ns = before_ns - loop->now_ns;
             timeout_ns = passed_ns < (uint64_t)timeout_ns ? timeout_ns - (int64_t)passed_ns : 0;
         }
+        counters->sleeps++;
         atomic_store(&loop->sleeping, true);
         if (work_is_due(loop))
             timeout_ns = 0;
     }
     counters->passes++;
-    loop->now_known = false;
+    loop_forget_clock(loop);
     loop->pass_events = 0;
     int failure = loop->backend->wait(loop, timeout_ns);
     loop_entered(loop);
     /* Seen late, it costs a wake-up that was not needed, never one that was. */
     atomic_store_explicit(&loop->sleeping, false, memory_order_relaxed);
+    counters->wakes = atomic_load_explicit(&loop->wakes, memory_order_relaxed);
     if (spinning && loop->pass_events == 0)
-        counters->spin_ns += loop->now_ns - before_ns;
+        counters->spin_ns += loop_now_ns(loop) - before_ns;
     counters->events += loop->pass_events;
     if (loop->pass_events > counters->events_max)
         counters->events_max = loop->pass_events;
@@ -413,7 +422,7 @@ static int run_pass(struct loop *loop) {
 
 int loop_run(struct loop *loop) {
     int failure;
-    loop->now_known = false;
+    loop_forget_clock(loop);
     loop_read_clock(loop);
     if (loop->monitor)
         monitor_run_begins(loop);

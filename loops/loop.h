@@ -247,8 +247,10 @@ struct loop_counters {
     uint64_t accepted,
         accept_refused; /* refused: out of descriptors, or over the backend's limit */
     uint64_t timers_fired, timer_late_ns, timer_late_max_ns;
-    uint64_t posts, wakes; /* wakes: posts and stops that had to wake a sleeping loop */
-    uint64_t buffers;      /* receive buffers allocated so far */
+    uint64_t posts;
+    uint64_t sleeps;  /* that were announced to posters */
+    uint64_t wakes;   /* written by posts and stops, up to the last pass: at most one a sleep */
+    uint64_t buffers; /* receive buffers allocated so far */
     /* io_uring alone */
     uint64_t requests;  /* given to the kernel */
     uint64_t starved;   /* receives that found no buffer; they were asked for again */

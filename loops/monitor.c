@@ -1,8 +1,12 @@
 /* monitor.c: see monitor.h.
  *
+ * The lag timer is the kernel's (timerfd), which the loop watches. As one of the loop's own it
+ * would bound each wait, and to arm and cancel that for every sleep takes more than all else here.
+ *
  * Clock reads are what monitors cost, so there is one at the end of each callback or of each part
- * of a pass, never at both ends. The thread's CPU time is a system call: it is read every now and
- * then, and at the end of a slow callback, which has then used no more than the difference. */
+ * of a pass, never at both ends, and it is of ticks. The thread's CPU time is a system call: it is
+ * read every now and then, and at the end of a slow callback, which has then used no more than the
+ * difference. */
 #include "monitor.h"
 
 #include <errno.h>
@@ -10,6 +14,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "backend.h"
@@ -21,6 +26,12 @@ const char *const callback_kind_names[CALLBACK_KINDS] = {
 };
 
 enum { CPU_READS_PER_LIMIT = 16 };
+#define ADJUST_NS (10 * NS_PER_MS) /* so often the length of a tick is measured again */
+
+/* As struct pass_times. */
+struct pass_ticks {
+    uint64_t timers, waiting, io, posts;
+};
 
 /* What the thread had of a CPU up to some time. */
 struct usage {
@@ -41,23 +52,22 @@ struct monitor {
     void *data;
     struct monitor_totals totals;
 
-    /* the callback that runs */
-    unsigned depth;   /* callbacks that called each other, this one included */
-    uint64_t mark_ns; /* up to here time was given to a callback or a part of the pass */
-    uint64_t own_ns;  /* of this one, before it called the other that has ended */
-    uint64_t cpu_read_ns, cpu_ns;
+    /* callbacks, besides loop->callbacks */
+    uint64_t cpu_ns;
+    struct steal steal; /* the tick has its own, or each would hide from the other what it saw */
 
     /* the pass that runs */
-    struct pass_times pass;
-    uint64_t part_ns; /* where its latest part ended */
-    uint64_t posts;   /* of the counter, before */
-    bool has_rest;    /* something was put off to its end */
+    struct pass_ticks pass;
+    uint64_t part;  /* where its latest part ended, in ticks */
+    uint64_t posts; /* of the counter, before */
+    bool has_rest;  /* something was put off to its end */
+    uint64_t adjusted, adjust_ticks; /* when, and how often */
 
     /* the lag timer */
-    struct timer tick;
-    uint64_t due_ns; /* of the tick; 0: it is not known when it should come */
+    struct watch tick; /* fd -1: there is none */
+    uint64_t due_ns;   /* of the tick that comes next */
     struct usage usage;
-    struct steal steal;
+    struct steal tick_steal;
     int schedstat_fd; /* opened by the loop's thread, whose it is; -1: not there */
     bool schedstat_tried;
 };
@@ -109,6 +119,12 @@ static int64_t stolen_ticks(int cpu) {
     return stolen;
 }
 
+/* Since it was read last; -1: not known. */
+static int64_t stolen_since(const struct steal *before, const struct steal *now) {
+    bool known = now->cpu >= 0 && now->cpu == before->cpu;
+    return known ? now->stolen_ns - before->stolen_ns : -1;
+}
+
 static struct steal read_steal(uint64_t now_ns) {
     int cpu = sched_getcpu();
     int64_t ticks = cpu < 0 ? -1 : stolen_ticks(cpu);
@@ -119,40 +135,50 @@ static struct steal read_steal(uint64_t now_ns) {
 
 /* ---- lag and saturation ---------------------------------------------------------------------- */
 
-static void set_tick(struct monitor *monitor, uint64_t due_ns) {
-    timer_set(monitor->loop, &monitor->tick, due_ns);
+/* An interval after that time, and then once an interval. */
+static void set_tick(struct monitor *monitor, uint64_t begun_ns) {
+    monitor->due_ns = begun_ns + monitor->config.interval_ns;
+    struct itimerspec times = {.it_value = clock_timespec(monitor->due_ns),
+                               .it_interval = clock_timespec(monitor->config.interval_ns)};
+    CHECK(timerfd_settime(monitor->tick.fd, TFD_TIMER_ABSTIME, &times, NULL) == 0);
+}
+
+static void read_usage(struct monitor *monitor, uint64_t now_ns) {
+    monitor->usage = (struct usage){
+        .at_ns = now_ns, .cpu_ns = thread_cpu_ns(), .queued_ns = thread_queued_ns(monitor)};
 }
 
 static void judge_interval(struct monitor *monitor, uint64_t now_ns, uint64_t late_ns) {
     struct usage before = monitor->usage;
-    struct steal steal_before = monitor->steal;
+    struct steal steal_before = monitor->tick_steal;
     uint64_t interval_ns = monitor->config.interval_ns;
-    monitor->usage = (struct usage){
-        .at_ns = now_ns, .cpu_ns = thread_cpu_ns(), .queued_ns = thread_queued_ns(monitor)};
+    read_usage(monitor, now_ns);
     bool saturated = before.at_ns > 0 && 2 * late_ns > interval_ns;
     if (saturated || now_ns - steal_before.at_ns >= MONITOR_STEAL_NS)
-        monitor->steal = read_steal(now_ns);
+        monitor->tick_steal = read_steal(now_ns);
     if (!saturated)
         return;
-    bool known = monitor->steal.cpu >= 0 && monitor->steal.cpu == steal_before.cpu;
     struct saturation saturation = {
         .interval_ns = interval_ns,
         .actual_ns = interval_ns + late_ns,
         .span_ns = now_ns - before.at_ns,
         .cpu_ns = monitor->usage.cpu_ns - before.cpu_ns,
         .queued_ns = monitor->usage.queued_ns - before.queued_ns,
-        .stolen_ns = known ? monitor->steal.stolen_ns - steal_before.stolen_ns : -1};
+        .stolen_ns = stolen_since(&steal_before, &monitor->tick_steal)};
     monitor->totals.saturations++;
     monitor->events.on_saturation(monitor->data, &saturation);
 }
 
-/* The real time, not that of the pass: callbacks may have run since. The first tick only tells
- * where the others lie. */
-static void ticked(struct timer *tick) {
+/* The real time, not that of the pass: callbacks may have run since. */
+static void ticked(struct watch *tick, unsigned ready) {
+    (void)ready;
     struct monitor *monitor = CONTAINER_OF(tick, struct monitor, tick);
-    uint64_t now_ns = clock_now_ns(), interval_ns = monitor->config.interval_ns;
-    if (monitor->due_ns == 0)
-        monitor->due_ns = now_ns + interval_ns;
+    uint64_t expirations, interval_ns = monitor->config.interval_ns;
+    if (read(tick->fd, &expirations, sizeof expirations) != sizeof expirations)
+        return; /* it was set anew since it was ready */
+    /* After the read, or one that is due in between would be told with the next, an interval late.
+     */
+    uint64_t now_ns = clock_now_ns();
     uint64_t late_ns = now_ns > monitor->due_ns ? now_ns - monitor->due_ns : 0;
     for (; monitor->due_ns <= now_ns; monitor->due_ns += interval_ns) {
         monitor->totals.lags++;
@@ -161,105 +187,125 @@ static void ticked(struct timer *tick) {
     }
     if (monitor->events.on_saturation)
         judge_interval(monitor, now_ns, late_ns);
-    set_tick(monitor, monitor->due_ns);
+}
+
+static int open_tick(struct monitor *monitor) {
+    monitor->tick = (struct watch){
+        .fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), .on_ready = ticked};
+    if (monitor->tick.fd < 0)
+        return -errno;
+    set_tick(monitor, clock_now_ns());
+    return watch_set(monitor->loop, &monitor->tick, WATCH_READ);
+}
+
+static void close_tick(struct monitor *monitor) {
+    if (monitor->tick.fd < 0)
+        return;
+    watch_set(monitor->loop, &monitor->tick, 0);
+    close(monitor->tick.fd);
+}
+
+/* ---- ticks ----------------------------------------------------------------------------------- */
+
+static uint64_t now(const struct loop *loop) {
+    return ticks_now(&loop->ticks);
+}
+
+static void adjust(struct monitor *monitor, uint64_t at) {
+    struct ticks *ticks = &monitor->loop->ticks;
+    ticks_adjust(ticks);
+    monitor->adjusted = at;
+    monitor->adjust_ticks = ticks_within_ns(ticks, ADJUST_NS);
+    monitor->loop->callbacks.slow = ticks_within_ns(ticks, monitor->config.slow_callback_ns);
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
-/* One that another callback called begins now; what the other had so far is returned, for the end.
- */
-uint64_t monitor_callback_begins(struct loop *loop) {
-    struct monitor *monitor = loop->callback_monitor;
-    uint64_t own_ns = monitor->own_ns;
-    if (monitor->depth++ > 0) {
-        uint64_t now_ns = clock_now_ns();
-        own_ns += now_ns - most(monitor->mark_ns, loop->now_ns);
-        monitor->mark_ns = now_ns;
-    }
-    monitor->own_ns = 0;
-    return own_ns;
+static void read_cpu(struct monitor *monitor) {
+    struct callback_times *times = &monitor->loop->callbacks;
+    monitor->cpu_ns = thread_cpu_ns();
+    times->mark = now(monitor->loop);
+    times->look = times->mark + times->slow / CPU_READS_PER_LIMIT;
 }
 
 static void report_slow(struct monitor *monitor, enum callback_kind kind, void (*function)(void),
                         uint64_t wall_ns) {
-    uint64_t used_ns = thread_cpu_ns() - monitor->cpu_ns;
+    uint64_t used_ns = thread_cpu_ns() - monitor->cpu_ns, now_ns = clock_now_ns();
+    struct steal before = monitor->steal;
+    monitor->steal = read_steal(now_ns);
+    bool recent = before.at_ns + MONITOR_STEAL_NS >= now_ns - wall_ns;
     struct slow_callback callback = {.kind = kind,
                                      .function = function,
                                      .wall_ns = wall_ns,
-                                     .cpu_ns = used_ns < wall_ns ? used_ns : wall_ns};
+                                     .cpu_ns = used_ns < wall_ns ? used_ns : wall_ns,
+                                     .stolen_ns =
+                                         recent ? stolen_since(&before, &monitor->steal) : -1};
     monitor->totals.slow_callbacks++;
     monitor->events.on_slow_callback(monitor->data, &callback);
-    monitor->mark_ns = clock_now_ns();
+    monitor->loop->callbacks.mark = now(monitor->loop);
 }
 
-static void read_cpu(struct monitor *monitor) {
-    monitor->cpu_ns = thread_cpu_ns();
-    monitor->mark_ns = monitor->cpu_read_ns = clock_now_ns();
-}
-
-static void read_cpu_in_time(struct monitor *monitor, uint64_t now_ns) {
-    if (now_ns > monitor->cpu_read_ns + monitor->config.slow_callback_ns / CPU_READS_PER_LIMIT)
-        read_cpu(monitor);
-}
-
-/* The time of the pass is that of the end of its wait, which is later than the mark for the first
- * callback after it. */
-void monitor_callback_ends(struct loop *loop, uint64_t outer_ns, enum callback_kind kind,
-                           void (*function)(void)) {
-    struct monitor *monitor = loop->callback_monitor;
-    if (!monitor || monitor->depth == 0)
-        return; /* it has turned the monitor off, or on anew */
+static void read_cpu_in_time(struct monitor *monitor, uint64_t at) {
+    if (at < monitor->loop->callbacks.look)
+        return;
     uint64_t now_ns = clock_now_ns();
-    uint64_t own_ns = monitor->own_ns + now_ns - most(monitor->mark_ns, loop->now_ns);
-    monitor->depth--;
-    monitor->own_ns = outer_ns;
-    monitor->mark_ns = now_ns;
-    monitor->totals.callbacks++;
-    monitor->totals.callbacks_ns += own_ns;
-    monitor->totals.callback_most_ns = most(monitor->totals.callback_most_ns, own_ns);
-    uint64_t limit_ns = monitor->config.slow_callback_ns;
-    if (own_ns >= limit_ns)
-        report_slow(monitor, kind, function, own_ns);
-    if (monitor->depth == 0)
-        read_cpu_in_time(monitor, now_ns);
+    if (now_ns - monitor->steal.at_ns >= MONITOR_STEAL_NS)
+        monitor->steal = read_steal(now_ns);
+    adjust(monitor, at);
+    read_cpu(monitor);
+}
+
+void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(void), uint64_t own,
+                   uint64_t at) {
+    struct monitor *monitor = loop->callback_monitor;
+    if (own >= loop->callbacks.slow) {
+        adjust(monitor, at);
+        uint64_t wall_ns = ticks_to_ns(&loop->ticks, own);
+        if (wall_ns >= monitor->config.slow_callback_ns)
+            report_slow(monitor, kind, function, wall_ns);
+    }
+    if (loop->callbacks.depth == 0)
+        read_cpu_in_time(monitor, at);
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
 
-static uint64_t end_part(struct monitor *monitor, uint64_t now_ns) {
-    uint64_t length_ns = now_ns - monitor->part_ns;
-    monitor->part_ns = now_ns;
-    return length_ns;
+static uint64_t end_part(struct monitor *monitor, uint64_t at) {
+    uint64_t length = at > monitor->part ? at - monitor->part : 0;
+    monitor->part = most(monitor->part, at);
+    return length;
 }
 
 /* Time between two runs is nobody's. */
 void monitor_run_begins(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
-    monitor->part_ns = loop->now_ns;
-    monitor->pass = (struct pass_times){0};
-    monitor->due_ns = 0;
-    monitor->usage.at_ns = 0;
-    read_cpu(monitor);
-    if (monitor->tick.on_due)
+    monitor->part = loop_entered_ticks(loop);
+    monitor->pass = (struct pass_ticks){0};
+    if (monitor->tick.fd >= 0)
         set_tick(monitor, loop->now_ns);
+    if (monitor->events.on_saturation) {
+        read_usage(monitor, loop->now_ns);
+        monitor->tick_steal = read_steal(loop->now_ns);
+    }
+    read_cpu(monitor); /* last: what this took is not the first callback's */
 }
 
 void monitor_timers_ran(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     if (monitor->events.on_pass)
-        monitor->pass.timers_ns = end_part(monitor, clock_now_ns());
+        monitor->pass.timers = end_part(monitor, now(loop));
 }
 
-/* The wait ended at loop->now_ns, and the callbacks of streams and watches have run. */
+/* The wait has ended, and the callbacks of streams and watches have run. */
 void monitor_io_ran(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     monitor->posts = loop->counters.posts;
     monitor->has_rest = loop->sent || loop->closing || loop->closing_listeners;
     if (!monitor->events.on_pass)
         return;
-    monitor->pass.waiting_ns = end_part(monitor, most(monitor->part_ns, loop->now_ns));
-    monitor->pass.io_ns = end_part(monitor, clock_now_ns());
-    monitor->mark_ns = monitor->part_ns;
+    monitor->pass.waiting = end_part(monitor, loop_entered_ticks(loop));
+    monitor->pass.io = end_part(monitor, now(loop));
+    loop->callbacks.mark = monitor->part;
 }
 
 static void keep_most(struct pass_times *into, const struct pass_times *pass) {
@@ -280,21 +326,32 @@ static void count_pass(struct monitor *monitor, const struct pass_times *pass) {
     totals->pass_length_most_ns = most(totals->pass_length_most_ns, pass_length_ns(pass));
 }
 
+static void tell_pass(struct monitor *monitor) {
+    const struct ticks *ticks = &monitor->loop->ticks;
+    const struct pass_ticks *pass = &monitor->pass;
+    if (monitor->part > monitor->adjusted + monitor->adjust_ticks)
+        adjust(monitor, monitor->part);
+    struct pass_times times = {.timers_ns = ticks_to_ns(ticks, pass->timers),
+                               .waiting_ns = ticks_to_ns(ticks, pass->waiting),
+                               .io_ns = ticks_to_ns(ticks, pass->io),
+                               .posts_ns = ticks_to_ns(ticks, pass->posts)};
+    monitor->pass = (struct pass_ticks){0};
+    count_pass(monitor, &times);
+    monitor->events.on_pass(monitor->data, &times);
+}
+
 /* Most passes end with nothing left to do, and then need no further look at the clock. */
 void monitor_pass_ends(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     if (monitor->has_rest || loop->counters.posts != monitor->posts) {
-        monitor->mark_ns = clock_now_ns();
+        loop->callbacks.mark = now(loop);
         if (monitor->events.on_pass)
-            monitor->pass.posts_ns = end_part(monitor, monitor->mark_ns);
+            monitor->pass.posts = end_part(monitor, loop->callbacks.mark);
     }
-    if (loop->callback_monitor)
-        read_cpu_in_time(monitor, loop->now_ns); /* it may have polled, without a callback */
-    if (!monitor->events.on_pass)
-        return;
-    count_pass(monitor, &monitor->pass);
-    monitor->events.on_pass(monitor->data, &monitor->pass);
-    monitor->pass = (struct pass_times){0};
+    if (loop->callback_monitor) /* it may have polled, without a callback */
+        read_cpu_in_time(monitor, loop_entered_ticks(loop));
+    if (monitor->events.on_pass)
+        tell_pass(monitor);
 }
 
 /* ---- on and off ------------------------------------------------------------------------------ */
@@ -303,9 +360,10 @@ static void turn_off(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     trace_close(loop);
     loop->monitor = loop->callback_monitor = NULL;
+    loop->callbacks = (struct callback_times){0};
     if (!monitor)
         return;
-    timer_cancel(loop, &monitor->tick);
+    close_tick(monitor);
     if (monitor->schedstat_fd >= 0)
         close(monitor->schedstat_fd);
     free(monitor);
@@ -331,17 +389,16 @@ static int turn_on(struct loop *loop, const struct monitor_config *config,
     monitor->config = *config;
     monitor->events = *events;
     monitor->data = data;
-    monitor->schedstat_fd = -1;
+    monitor->tick.fd = monitor->schedstat_fd = -1;
+    adjust(monitor, 0);
     read_cpu(monitor);
-    monitor->part_ns = monitor->mark_ns;
+    /* Within a pass, what comes of it begins now. */
+    loop->entered_known = true;
+    loop->entered_ticks = monitor->part = loop->callbacks.mark;
     loop->monitor = monitor;
     if (events->on_slow_callback)
         loop->callback_monitor = monitor;
-    if (events->on_lag || events->on_saturation) {
-        monitor->tick.on_due = ticked;
-        set_tick(monitor, monitor->mark_ns);
-    }
-    return 0;
+    return events->on_lag || events->on_saturation ? open_tick(monitor) : 0;
 }
 
 int loop_monitor(struct loop *loop, const struct monitor_config *given,
@@ -351,6 +408,8 @@ int loop_monitor(struct loop *loop, const struct monitor_config *given,
     if (!events)
         return 0;
     int failure = read_config(&config, given);
+    if (failure == 0)
+        ticks_open(&loop->ticks);
     if (failure == 0 && events->on_slow_task)
         failure = trace_open(loop, &config, events, data);
     if (failure == 0)
@@ -360,6 +419,13 @@ int loop_monitor(struct loop *loop, const struct monitor_config *given,
     return failure;
 }
 
-const struct monitor_totals *loop_monitor_totals(const struct loop *loop) {
-    return loop->monitor ? &loop->monitor->totals : NULL;
+const struct monitor_totals *loop_monitor_totals(struct loop *loop) {
+    struct monitor *monitor = loop->monitor;
+    if (!monitor)
+        return NULL;
+    adjust(monitor, now(loop));
+    monitor->totals.callbacks = loop->callbacks.count;
+    monitor->totals.callbacks_ns = ticks_to_ns(&loop->ticks, loop->callbacks.sum);
+    monitor->totals.callback_most_ns = ticks_to_ns(&loop->ticks, loop->callbacks.most);
+    return &monitor->totals;
 }

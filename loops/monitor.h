@@ -3,8 +3,9 @@
  *
  * Each monitor is on when its function in struct monitor_events is there:
  *
- * lag         A timer with absolute due times, and how long after each it came. Absolute, or what
- *             is late would move what follows, and hide it.
+ * lag         A timer with absolute due times, and how long after each the loop came to it, among
+ *             the descriptors that were ready. Absolute, or what is late would move what follows,
+ *             and hide it.
  * saturation  The same timer came more than 1.5 intervals after it should have come last: more than
  *             half an interval late. (From when it did come last, a loop that is always late would
  *             look healthy.) What the thread did since then tells whom to blame: on the CPU it was
@@ -44,6 +45,7 @@ struct slow_callback {
     void (*function)(void); /* whose name symbol.h tells */
     uint64_t wall_ns;
     uint64_t cpu_ns; /* of the thread; at most a sixteenth of the limit too much */
+    int64_t stolen_ns; /* as of a saturation */
 };
 
 struct saturation {
@@ -82,7 +84,8 @@ struct monitor_events {
 #define MONITOR_SLOW_CALLBACK_NS (100 * NS_PER_MS) /* as asyncio's slow_callback_duration */
 #define MONITOR_SLOW_CALLBACK_LEAST_NS (1 * NS_PER_MS)
 #define MONITOR_SLOW_TASK_NS (1 * NS_PER_S)
-#define MONITOR_STEAL_NS (100 * NS_PER_MS) /* /proc/stat is not read more often than this */
+#define MONITOR_STEAL_NS (100 * NS_PER_MS) /* /proc/stat is not read more often by a monitor, but \
+                                              for what it tells */
 
 struct monitor_config {
     uint64_t interval_ns; /* 0 in any of them: as above */
@@ -100,13 +103,15 @@ struct monitor_totals {
     uint64_t pass_length_most_ns;
 };
 
-/* Turns the monitors on; those that were on end, and `events` may be null for that alone. `*config`
- * may be null. Not from one of the events. -EINVAL: an
- * interval or limit below the least; -ENOMEM; then none is on. loop_free ends them first. */
+/* Turns the monitors on, which takes a millisecond (ticks.h); those that were on end, and `events`
+ * may be null for that alone. `*config` may be null. Not from one of the events. -EINVAL: an
+ * interval or limit below the least; -ENOMEM; of the lag timer's descriptor -EMFILE, or as of
+ * watch_set -ERANGE, and -ENOTSUP on `null`; then none is on. loop_free ends them first. */
 int loop_monitor(struct loop *loop, const struct monitor_config *config,
                  const struct monitor_events *events, void *data);
 
-/* Since loop_monitor, and gone when it is called again; null when no monitor is on. */
-const struct monitor_totals *loop_monitor_totals(const struct loop *loop);
+/* Since loop_monitor, as of this call, and gone when that is called again; null when no monitor is
+ * on. */
+const struct monitor_totals *loop_monitor_totals(struct loop *loop);
 
 #endif

@@ -312,7 +312,6 @@ static void wakeup_ready(struct source *source, unsigned events) {
     ssize_t n = read(source->fd, &signals, sizeof signals);
     CHECK(n == sizeof signals || errno == EAGAIN);
     wakeup->loop->counters.syscalls[SYSCALL_WAKE]++;
-    wakeup->loop->counters.wakes++;
 }
 
 int wakeup_open(struct loop *loop, struct wakeup *wakeup) {

@@ -1,19 +1,24 @@
-/* trace.c: see trace.h. */
+/* trace.c: see trace.h.
+ *
+ * What tracing costs is the clock, which is therefore that of ticks. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "backend.h"
 #include "monitor.h"
 
+/* What every task needs is together. */
 struct slot {
-    struct traced_task task; /* lasted_ns and end are filled for a report */
-    uint32_t next_free;      /* its number + 1; 0: the last */
+    uint64_t begun;     /* in ticks, as the times of its steps are */
+    uint32_t next_free; /* its number + 1; 0: the last */
     bool live;
+    struct traced_task task; /* its times and end are filled for a report */
+    uint64_t steps[TRACE_STEPS];
 };
 
 struct trace {
     struct trace_counts counts;
-    uint64_t slow_ns;
+    uint64_t slow_ns, slow_ticks; /* what takes fewer is not slow */
     void (*on_slow)(void *data, const struct traced_task *task);
     void *data;
     uint32_t size, used; /* slots; those never used lie behind `used` */
@@ -28,6 +33,7 @@ int trace_open(struct loop *loop, const struct monitor_config *config,
     if (!trace)
         return -ENOMEM;
     trace->slow_ns = config->slow_task_ns ? config->slow_task_ns : MONITOR_SLOW_TASK_NS;
+    trace->slow_ticks = ticks_within_ns(&loop->ticks, trace->slow_ns);
     trace->on_slow = events->on_slow_task;
     trace->data = data;
     trace->size = size;
@@ -35,12 +41,21 @@ int trace_open(struct loop *loop, const struct monitor_config *config,
     return 0;
 }
 
-static void report_if_slow(struct trace *trace, struct traced_task *task, const char *end) {
-    uint64_t now_ns = clock_now_ns();
-    /* It may have begun by a time that was read late. */
-    task->lasted_ns = now_ns > task->begun_ns ? now_ns - task->begun_ns : 0;
+/* It may have begun by a time that was read late. */
+static uint64_t since_begun(const struct slot *slot, uint64_t at) {
+    return at > slot->begun ? at - slot->begun : 0;
+}
+
+static void report_if_slow(struct loop *loop, struct slot *slot, uint64_t lasted,
+                           const char *end) {
+    struct trace *trace = loop->trace;
+    struct traced_task *task = &slot->task;
+    ticks_adjust(&loop->ticks);
+    task->lasted_ns = ticks_to_ns(&loop->ticks, lasted);
     if (task->lasted_ns < trace->slow_ns)
         return;
+    for (uint32_t i = 0; i < task->step_count && i < TRACE_STEPS; i++)
+        task->steps[i].at_ns = ticks_to_ns(&loop->ticks, slot->steps[i]);
     task->end = end;
     trace->counts.slow++;
     trace->on_slow(trace->data, task);
@@ -50,9 +65,10 @@ void trace_close(struct loop *loop) {
     struct trace *trace = loop->trace;
     if (!trace)
         return;
+    uint64_t at = ticks_now(&loop->ticks);
     for (uint32_t i = 0; i < trace->used; i++)
         if (trace->slots[i].live)
-            report_if_slow(trace, &trace->slots[i].task, NULL);
+            report_if_slow(loop, &trace->slots[i], since_begun(&trace->slots[i], at), NULL);
     loop->trace = NULL;
     free(trace);
 }
@@ -89,7 +105,7 @@ uint32_t trace_begin(struct loop *loop, const char *name) {
     struct slot *slot = &trace->slots[number - 1];
     slot->live = true;
     slot->task.name = name;
-    slot->task.begun_ns = loop_now_ns(loop);
+    slot->begun = loop_entered_ticks(loop);
     slot->task.step_count = 0;
     struct trace_counts *counts = &trace->counts;
     counts->begun++;
@@ -104,9 +120,8 @@ void trace_step(struct loop *loop, uint32_t number, const char *name) {
         return;
     struct traced_task *task = &slot->task;
     if (task->step_count < TRACE_STEPS) {
-        uint64_t now_ns = clock_now_ns();
-        task->steps[task->step_count] = (struct trace_step){
-            .name = name, .at_ns = now_ns > task->begun_ns ? now_ns - task->begun_ns : 0};
+        task->steps[task->step_count].name = name;
+        slot->steps[task->step_count] = since_begun(slot, ticks_now(&loop->ticks));
     }
     task->step_count++;
 }
@@ -118,7 +133,9 @@ void trace_end(struct loop *loop, uint32_t number, const char *end) {
     struct trace *trace = loop->trace;
     trace->counts.ended++;
     trace->counts.live--;
-    report_if_slow(trace, &slot->task, end);
+    uint64_t lasted = since_begun(slot, ticks_now(&loop->ticks));
+    if (lasted >= trace->slow_ticks)
+        report_if_slow(loop, slot, lasted, end);
     slot->live = false;
     slot->next_free = trace->free;
     trace->free = number;

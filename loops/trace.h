@@ -23,10 +23,9 @@ struct trace_step {
 
 struct traced_task {
     const char *name;
-    uint64_t begun_ns;    /* clock_now_ns */
-    uint64_t lasted_ns;   /* up to now when it is unfinished */
-    const char *end;      /* how it ended; null: it is unfinished, and tracing ends */
-    uint32_t step_count;  /* that were told; the first TRACE_STEPS are here */
+    uint64_t lasted_ns;  /* up to now when it is unfinished */
+    const char *end;     /* how it ended; null: it is unfinished, and tracing ends */
+    uint32_t step_count; /* that were told; the first TRACE_STEPS are here */
     struct trace_step steps[TRACE_STEPS];
 };
 
@@ -38,8 +37,8 @@ struct trace_counts {
 
 bool loop_traces(const struct loop *loop);
 
-/* A task begins, at the time of the wake-up that brought it (loop_now_ns): what it waited for its
- * turn in the pass is its time too. 0: it is not traced. */
+/* A task begins, at the time of the wake-up that brought it: what it waited for its turn in the
+ * pass is its time too. 0: it is not traced. */
 uint32_t trace_begin(struct loop *loop, const char *name);
 void trace_step(struct loop *loop, uint32_t task, const char *name);
 /* The last of it; the number may be another task's then. `end` is not null. */

@@ -1,5 +1,4 @@
-# panels.gp: shared by connections.gp, pool.gp and pool-latency.gp: two metrics against one axis,
-# side by side.
+# panels.gp: shared by all figures of two metrics against one axis, side by side.
 #
 # data   index i-1, of server i: x, then median low high kind of the left metric, and again of the
 #        right one

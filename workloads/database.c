@@ -59,6 +59,8 @@ static const struct knob database_knobs[] = {
     SERVER_COUNT("pipeline_depth", 1, 1, 1024, "queries under way on one connection"),
     SERVER_FLAG("prepare", 1, "prepare statements once for each connection"),
     SERVER_FLAG("writes", 0, "allow queries that change rows"),
+    SERVER_COUNT("at_once", 1, 1, DATABASE_CALLS_MOST,
+                 "calls of one request of query=calls under way at a time"),
     SERVER_COUNT("db_threads", 0, 0, 1024, "threads of a driver that needs them; 0: its choice"),
     {.name = "query",
      .help = "what is asked for",
@@ -74,12 +76,19 @@ static const struct knob database_knobs[] = {
      .least = 1,
      .most = DATABASE_ROWS_MOST},
     {.name = "slow_time",
-     .help = "of query=slow, in whole milliseconds",
+     .help = "of query=slow and each of query=calls, in whole milliseconds",
      .type = KNOB_TIME,
      .side = KNOB_CLIENT,
      .initial = 100e6,
      .least = 0,
      .most = 3600e9},
+    {.name = "calls",
+     .help = "slow queries that a request of query=calls needs",
+     .type = KNOB_COUNT,
+     .side = KNOB_CLIENT,
+     .initial = 10,
+     .least = 1,
+     .most = DATABASE_CALLS_MOST},
     HTTP_SERVER_KNOBS,
 };
 
@@ -168,7 +177,8 @@ static int open_database(struct database *database, struct loop *loop,
                                                 .access = database->access,
                                                 .driver = options.driver,
                                                 .command_ns = number(knobs, "command_timeout"),
-                                                .writes = !options.db.read_only};
+                                                .writes = !options.db.read_only,
+                                                .at_once = (uint32_t)number(knobs, "at_once")};
     return 0;
 }
 

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEASE_WAITS, LEASE_READY, LEASE_LEFT, LEASE_RELEASED };
+#include "durations.h"
 
-/* Waits by powers of two, each in eight steps. */
-enum { STEP_BITS = 3, STEPS = 1 << STEP_BITS, WAIT_BUCKETS = 64 * STEPS };
+enum { LEASE_WAITS, LEASE_READY, LEASE_LEFT, LEASE_RELEASED };
 
 /* The connection of one place in the pool. */
 struct member {
@@ -17,7 +16,7 @@ struct member {
     struct db_connection connection;
     bool live, opened; /* live: from connect to closed */
     int err;
-    struct timer failed; /* a connect that did not even begin is told later */
+    struct timer limit; /* of connecting; one that did not even begin is told by it, too */
 };
 
 struct access {
@@ -28,45 +27,15 @@ struct access {
     struct member *members;
     uint32_t member_count;
     struct access_lease *leases; /* that have a connection of their own */
-    uint64_t acquire_ns, acquired, timed_out, failed, waited_ns;
+    uint64_t acquire_ns, timed_out, failed;
     uint32_t size, size_most;
     bool stopping, pool_stopped;
-    uint64_t waits[WAIT_BUCKETS];
+    struct durations waits; /* of all acquired */
 };
-
-/* ---- waits ------------------------------------------------------------------------------------
- */
-
-static unsigned bucket_of(uint64_t ns) {
-    if (ns < STEPS)
-        return (unsigned)ns;
-    unsigned power = 63u - (unsigned)__builtin_clzll(ns);
-    return (power - STEP_BITS + 1) * STEPS + (unsigned)((ns >> (power - STEP_BITS)) & (STEPS - 1));
-}
-
-/* The largest time in a bucket. */
-static double bucket_ns(unsigned bucket) {
-    unsigned power = bucket / STEPS;
-    if (power == 0)
-        return bucket;
-    return (double)(((uint64_t)(STEPS + bucket % STEPS + 1) << (power - 1)) - 1);
-}
 
 static void note_wait(void *data, uint64_t wait_ns) {
     struct access *access = data;
-    access->waits[bucket_of(wait_ns)]++;
-    access->acquired++;
-    access->waited_ns += wait_ns;
-}
-
-static double wait_quantile_ns(const struct access *access, double quantile) {
-    uint64_t seen = 0, wanted = (uint64_t)(quantile * (double)access->acquired);
-    for (unsigned i = 0; i < WAIT_BUCKETS; i++) {
-        seen += access->waits[i];
-        if (seen > wanted)
-            return bucket_ns(i);
-    }
-    return 0;
+    durations_add(&access->waits, wait_ns);
 }
 
 /* ---- connections of the pool ------------------------------------------------------------------
@@ -74,6 +43,7 @@ static double wait_quantile_ns(const struct access *access, double quantile) {
 
 static void member_opened(struct db_connection *connection, int err) {
     struct member *member = connection->data;
+    timer_cancel(member->access->loop, &member->limit);
     member->err = err;
     member->opened = err == 0;
     if (err == 0)
@@ -83,6 +53,7 @@ static void member_opened(struct db_connection *connection, int err) {
 static void member_closed(struct db_connection *connection, int err) {
     struct member *member = connection->data;
     bool opened = member->opened;
+    timer_cancel(member->access->loop, &member->limit);
     member->live = member->opened = false;
     if (opened)
         pool_closed(member->pool_member);
@@ -93,9 +64,16 @@ static void member_closed(struct db_connection *connection, int err) {
 static const struct db_connection_events member_events = {.opened = member_opened,
                                                           .closed = member_closed};
 
-static void member_failed(struct timer *timer) {
-    struct member *member = CONTAINER_OF(timer, struct member, failed);
+static void member_has_failed(struct timer *timer) {
+    struct member *member = CONTAINER_OF(timer, struct member, limit);
     pool_connected(member->pool_member, member->err);
+}
+
+/* The pool makes one connection at a time: one that never comes would be in the way of all. */
+static void member_took_too_long(struct timer *timer) {
+    struct member *member = CONTAINER_OF(timer, struct member, limit);
+    member->err = -ETIMEDOUT; /* told when it has closed */
+    member->access->driver->close(&member->connection);
 }
 
 static void connect_member(struct pool_member *pool_member, void *data) {
@@ -104,11 +82,15 @@ static void connect_member(struct pool_member *pool_member, void *data) {
     *member = (struct member){.access = access,
                               .pool_member = pool_member,
                               .connection = {.events = &member_events, .data = member},
-                              .failed.on_due = member_failed};
+                              .limit.on_due = member_took_too_long};
+    uint64_t now_ns = loop_now_ns(access->loop);
     member->err = access->driver->connect(access->db, &member->connection);
     member->live = member->err == 0;
-    if (member->err)
-        timer_set(access->loop, &member->failed, loop_now_ns(access->loop));
+    if (member->err) {
+        member->limit.on_due = member_has_failed;
+        timer_set(access->loop, &member->limit, now_ns);
+    } else if (access->acquire_ns > 0)
+        timer_set(access->loop, &member->limit, now_ns + access->acquire_ns);
 }
 
 static void close_member(struct pool_member *pool_member, void *data) {
@@ -351,13 +333,11 @@ void access_read_counters(const struct access *access, struct access_counters *c
                                                 .size_most = access->size_most,
                                                 .connects = counters->db.connects,
                                                 .connects_failed = access->failed,
-                                                .acquired = access->acquired,
-                                                .waited = access->acquired,
+                                                .acquired = access->waits.count,
+                                                .waited = access->waits.count,
                                                 .timed_out = access->timed_out,
-                                                .waited_ns = access->waited_ns};
-    if (access->acquired == 0)
-        return;
-    counters->wait_mean_ns = (double)access->waited_ns / (double)access->acquired;
-    counters->wait_p50_ns = wait_quantile_ns(access, 0.5);
-    counters->wait_p99_ns = wait_quantile_ns(access, 0.99);
+                                                .waited_ns = access->waits.sum_ns};
+    counters->wait_mean_ns = durations_mean_ns(&access->waits);
+    counters->wait_p50_ns = durations_quantile_ns(&access->waits, 0.5);
+    counters->wait_p99_ns = durations_quantile_ns(&access->waits, 0.99);
 }

@@ -17,7 +17,7 @@ struct access_options {
     const struct db_driver *driver;
     struct db_options db;
     bool pooled;
-    struct pool_options pool; /* its acquire_ns also limits the making of a connection of its own */
+    struct pool_options pool; /* its acquire_ns also limits the making of each connection */
 };
 
 struct access_lease {

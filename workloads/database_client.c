@@ -10,13 +10,18 @@
 #include "request_set.h"
 
 const char *const database_query_words[] = {
-    [QUERY_ROW] = "row",   [QUERY_ROWS] = "rows", [QUERY_UPDATE] = "update",
-    [QUERY_SLOW] = "slow", [QUERY_MIX] = "mix",   NULL,
+    [QUERY_ROW] = "row",
+    [QUERY_ROWS] = "rows",
+    [QUERY_UPDATE] = "update",
+    [QUERY_SLOW] = "slow",
+    [QUERY_CALLS] = "calls",
+    [QUERY_MIX] = "mix",
+    NULL,
 };
 
 struct shape {
     enum database_query query;
-    unsigned rows, slow_ms;
+    unsigned rows, slow_ms, calls;
 };
 
 /* Knuth's MMIX generator; the upper bits, which are the good ones. */
@@ -37,6 +42,9 @@ static void write_line(FILE *text, const struct shape *shape, unsigned id) {
     case QUERY_SLOW:
         fprintf(text, "1 GET /slow/%u\n", id);
         break;
+    case QUERY_CALLS:
+        fprintf(text, "1 GET /calls/%u/%u\n", shape->calls, id);
+        break;
     default:
         fprintf(text, "1 GET /%s/%u\n", database_query_words[shape->query], id);
     }
@@ -45,6 +53,18 @@ static void write_line(FILE *text, const struct shape *shape, unsigned id) {
 /* The largest id that can be asked for, so that every row there is to be is there. */
 static unsigned most_id(const struct shape *shape) {
     return shape->query == QUERY_ROWS ? SAMPLE_ROWS - shape->rows + 1 : SAMPLE_ROWS;
+}
+
+/* What a right answer begins with: the first of its words, where more follow, or all of it. */
+static void write_begin(char begins[REQUEST_BEGINS_BYTES], const struct shape *shape, unsigned id) {
+    if (shape->query == QUERY_CALLS)
+        snprintf(begins, REQUEST_BEGINS_BYTES, "%u %u\n", shape->calls, id);
+    else
+        snprintf(begins, REQUEST_BEGINS_BYTES, "%u%c", id, shape->query == QUERY_SLOW ? '\n' : ' ');
+}
+
+static bool sleeps(const struct shape *shape) {
+    return shape->query == QUERY_SLOW || shape->query == QUERY_CALLS;
 }
 
 static int make_requests(const struct shape *shape, const struct url *url, struct request_set **set,
@@ -57,8 +77,7 @@ static int make_requests(const struct shape *shape, const struct url *url, struc
     if (!text)
         return error_set(error, -ENOMEM, "out of memory for the requests");
     for (size_t i = 0; i < REQUESTS_MOST; i++) {
-        ids[i] =
-            shape->query == QUERY_SLOW ? shape->slow_ms : 1 + next_random(&state) % most_id(shape);
+        ids[i] = sleeps(shape) ? shape->slow_ms : 1 + next_random(&state) % most_id(shape);
         write_line(text, shape, ids[i]);
     }
     bool bad = ferror(text);
@@ -67,8 +86,7 @@ static int make_requests(const struct shape *shape, const struct url *url, struc
                                                          url, set, error);
     free(lines);
     for (size_t i = 0; !failure && i < REQUESTS_MOST; i++)
-        snprintf((*set)->requests[i].begins, sizeof(*set)->requests[i].begins, "%u%c", ids[i],
-                 shape->query == QUERY_SLOW ? '\n' : ' ');
+        write_begin((*set)->requests[i].begins, shape, ids[i]);
     return failure;
 }
 
@@ -79,6 +97,7 @@ static int database_start(const struct client_setup *setup, struct client **clie
         .query = (enum database_query)knob_get(setup->knobs, "query"),
         .rows = (unsigned)knob_get(setup->knobs, "rows"),
         .slow_ms = (unsigned)(knob_get(setup->knobs, "slow_time") / (double)NS_PER_MS),
+        .calls = (unsigned)knob_get(setup->knobs, "calls"),
     };
     if (setup->requests)
         return http_client.start(setup, client, error);

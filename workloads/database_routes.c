@@ -2,6 +2,7 @@
 #include "database_routes.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,19 +17,21 @@
 enum { ROW, ROWS, UPDATE, SLOW };
 
 static const struct db_statement statements[] = {
-    [ROW] = {"row", "select id, value, payload from item where id = $1", 1, false},
+    [ROW] = {"row", "select id, value, payload from item where id = $1", 1, .one_row = true},
     [ROWS] = {"rows", "select id, value, payload from item where id >= $1 order by id limit $2", 2,
               false},
     [UPDATE] = {"update",
                 "update item set value = value + 1 where id = $1 returning id, value, payload", 1,
-                true},
-    [SLOW] = {"slow", "select cast($1 as bigint), pg_sleep(cast($1 as bigint) / 1000.0)", 1, false},
+                .writes = true, .one_row = true},
+    [SLOW] = {"slow", "select cast($1 as bigint), pg_sleep(cast($1 as bigint) / 1000.0)", 1,
+              .one_row = true},
 };
 
 /* What a request asks for: a statement and its parameters. */
 struct question {
     int statement;
     int64_t parameters[2];
+    uint32_t calls; /* of /calls; else 0 */
 };
 
 /* The k-th of a sequence that looks random and is the same in every run (SplitMix64). */
@@ -51,10 +54,10 @@ static int64_t random_first(const struct database_routes *routes, int64_t rows) 
 static struct question mixed(const struct database_routes *routes, int64_t id) {
     unsigned share = (unsigned)(scatter(2 * routes->requests + 1) % 20);
     if (share < 16 || (share == 19 && !routes->writes))
-        return (struct question){ROW, {id}};
+        return (struct question){.statement = ROW, .parameters = {id}};
     if (share < 19)
-        return (struct question){ROWS, {id, DATABASE_MIX_ROWS}};
-    return (struct question){UPDATE, {id}};
+        return (struct question){.statement = ROWS, .parameters = {id, DATABASE_MIX_ROWS}};
+    return (struct question){.statement = UPDATE, .parameters = {id}};
 }
 
 /* Reads "/NUMBER" with at most 18 digits and moves behind it. */
@@ -78,6 +81,15 @@ static bool take_word(const char **at, const char *end, const char *word) {
     return true;
 }
 
+/* Behind "/calls". */
+static bool read_calls(const char *at, const char *end, struct question *question) {
+    int64_t calls = 0, ms = 0;
+    if (!take_number(&at, end, &calls) || !take_number(&at, end, &ms) || at < end)
+        return false;
+    *question = (struct question){.statement = SLOW, .parameters = {ms}, .calls = (uint32_t)calls};
+    return calls >= 1 && calls <= DATABASE_CALLS_MOST && ms <= SLEEP_MOST_MS;
+}
+
 /* False: no path of ours. */
 static bool read_question(const struct database_routes *routes,
                           const struct http_exchange *exchange, struct question *question) {
@@ -86,10 +98,12 @@ static bool read_question(const struct database_routes *routes,
     if (take_word(&at, end, "/rows") && take_number(&at, end, &number)) {
         if (!take_number(&at, end, &first))
             first = random_first(routes, number);
-        *question = (struct question){ROWS, {first, number}};
+        *question = (struct question){.statement = ROWS, .parameters = {first, number}};
         return at == end && number >= 1 && number <= DATABASE_ROWS_MOST;
     }
     at = exchange->path;
+    if (take_word(&at, end, "/calls"))
+        return read_calls(at, end, question);
     if (take_word(&at, end, "/mix")) {
         if (!take_number(&at, end, &number))
             number = random_first(routes, DATABASE_MIX_ROWS);
@@ -109,7 +123,7 @@ static bool read_question(const struct database_routes *routes,
     return question->statement != SLOW || question->parameters[0] <= SLEEP_MOST_MS;
 }
 
-/* ---- jobs: one query each ---------------------------------------------------------------------
+/* ---- jobs: one query each, or several calls, which are jobs of their own -----------------------
  */
 
 /* It outlives its exchange when the client has gone or was told 504, and its query when a large
@@ -129,6 +143,12 @@ struct job {
     struct timer limit;
     char *text;
     size_t bytes, room;
+    struct job *caller; /* that gets its answer instead of an exchange, or null */
+    /* Of a caller: calls that are not begun, under way, and answered; and how the first one failed,
+     * or 200. */
+    struct question call;
+    uint32_t calls_left, calls_under_way, calls_answered;
+    int calls_status;
 };
 
 static struct job *take_job(struct database_routes *routes, struct http_exchange *exchange) {
@@ -142,24 +162,32 @@ static struct job *take_job(struct database_routes *routes, struct http_exchange
     routes->jobs++;
     job->routes = routes;
     job->exchange = exchange;
+    job->caller = NULL;
     job->bytes = 0;
     job->cancelled = job->incomplete = false;
-    exchange->route = job;
+    if (exchange)
+        exchange->route = job;
     return job;
 }
 
 static void give_back_if_over(struct job *job) {
     struct database_routes *routes = job->routes;
-    if (job->exchange || job->leased || job->lent || job->busy)
+    if (job->exchange || job->leased || job->lent || job->busy || job->calls_under_way > 0)
         return;
     job->next = routes->idle_jobs;
     routes->idle_jobs = job;
     routes->jobs--;
 }
 
+static void call_answered(struct job *caller, int status, const char *text, size_t n);
+
 /* Its lease and its exchange may be over afterwards, and with them the job. */
 static void answer(struct job *job, int status, const char *text, size_t n) {
     struct http_exchange *exchange = job->exchange;
+    struct job *caller = job->caller;
+    job->caller = NULL;
+    if (caller)
+        call_answered(caller, status, text, n);
     if (!exchange)
         return;
     job->routes->errors += status >= 500;
@@ -226,6 +254,8 @@ static void query_ended(struct db_query *query, int err) {
     if (err == -ECONNRESET)
         access_retire(&job->lease);
     job->busy = true;
+    if (job->exchange)
+        http_step(job->exchange, "has the rows");
     end_lease(job);
     if (err)
         answer_words(job, 500, error.text[0] ? error.text : "the query was not answered");
@@ -266,6 +296,8 @@ static int ask(struct job *job) {
         return err;
     }
     job->asked = true;
+    if (job->exchange)
+        http_step(job->exchange, "asked the database");
     job->limit.on_due = query_takes_too_long;
     if (routes->command_ns > 0)
         timer_set(routes->loop, &job->limit, loop_now_ns(routes->loop) + routes->command_ns);
@@ -313,6 +345,67 @@ static void begin_job(struct job *job, const struct question *question) {
         lease_ready(&job->lease, 0);
 }
 
+/* ---- calls: queries of one request -------------------------------------------------------------
+ */
+
+static void begin_call(struct job *caller) {
+    struct job *job = take_job(caller->routes, NULL);
+    caller->calls_left--;
+    caller->calls_under_way++;
+    if (!job) {
+        static const char words[] = "out of memory\n";
+        call_answered(caller, 503, words, sizeof words - 1);
+        return;
+    }
+    job->caller = caller;
+    begin_job(job, &caller->call);
+}
+
+static void answer_calls(struct job *caller) {
+    char text[64];
+    if (caller->calls_status != 200)
+        answer(caller, caller->calls_status, caller->text, caller->bytes);
+    else
+        answer(caller, 200, text,
+               (size_t)snprintf(text, sizeof text, "%u %lld\n", caller->calls_answered,
+                                (long long)caller->call.parameters[0]));
+}
+
+/* Begins as many as may be under way; answers when none are. */
+static void go_on_calling(struct job *caller) {
+    caller->busy = true; /* a call may fail at once */
+    while (caller->calls_left > 0 && caller->calls_under_way < caller->routes->at_once)
+        begin_call(caller);
+    if (caller->calls_under_way == 0)
+        answer_calls(caller);
+    caller->busy = false;
+    give_back_if_over(caller);
+}
+
+static void call_answered(struct job *caller, int status, const char *text, size_t n) {
+    caller->calls_under_way--;
+    caller->calls_answered += status == 200;
+    if (status != 200)
+        caller->calls_left = 0;
+    if (status != 200 && caller->calls_status == 200) {
+        caller->calls_status = status;
+        if (make_room(caller, n)) {
+            memcpy(caller->text, text, n);
+            caller->bytes = n;
+        }
+    }
+    if (!caller->busy)
+        go_on_calling(caller);
+}
+
+static void begin_calls(struct job *caller, const struct question *question) {
+    caller->call = *question;
+    caller->calls_left = question->calls;
+    caller->calls_under_way = caller->calls_answered = 0;
+    caller->calls_status = 200;
+    go_on_calling(caller);
+}
+
 /* ---- routes -----------------------------------------------------------------------------------
  */
 
@@ -340,6 +433,8 @@ static bool begin(void *data, struct http_exchange *exchange) {
         reply_words(exchange, 405, "POST, PUT", "this changes a row: POST it\n");
     else if (!(job = take_job(routes, exchange)))
         reply_words(exchange, 503, NULL, "out of memory\n");
+    else if (question.calls > 0)
+        begin_calls(job, &question);
     else
         begin_job(job, &question);
     return true;
@@ -349,6 +444,7 @@ static void gone(void *data, struct http_exchange *exchange) {
     (void)data;
     struct job *job = exchange->route;
     job->exchange = NULL;
+    job->calls_left = 0;
     if (!job->asked && job->leased)
         job->leased = access_leave(&job->lease) != ACCESS_NOW;
     give_back_if_over(job);

@@ -7,6 +7,9 @@
  *   /update/ID        POST or PUT: adds 1 to the value of that row, and gives the row; 405
  *                     otherwise, 403 unless writing is allowed
  *   /slow/MS          MS, after the database has slept for that long; at most an hour
+ *   /calls/N/MS       `N MS`, after N queries have slept for MS each, `at_once` of them at a
+ *                     time; N is at most DATABASE_CALLS_MOST. When one fails no others begin, and
+ *                     the first failure is the answer once those under way have ended
  *   /mix[/ID]         of 20 requests, in an order that looks random: 16 as /row, 3 as /rows of
  *                     DATABASE_MIX_ROWS, 1 as /update (as /row unless writing is allowed), whatever
  *                     the method; without ID, a pseudo-random one
@@ -19,15 +22,16 @@
  *        to cancel, and if that does not help within a second, the connection is closed
  *
  * A query whose client has gone goes on, and nobody gets its answer; one that waits for a
- * connection leaves the line. Nothing is allocated for a request, once there were as many at a
- * time. All of it belongs to the loop's thread. */
+ * connection leaves the line. Of /calls those that have begun go on, and no others begin. Nothing
+ * is allocated for a request, once there were as many at a time. All of it belongs to the loop's
+ * thread. */
 #ifndef LOOPMARK_DATABASE_ROUTES_H
 #define LOOPMARK_DATABASE_ROUTES_H
 
 #include "database_access.h"
 #include "http_routes.h"
 
-enum { DATABASE_ROWS_MOST = 10000, DATABASE_MIX_ROWS = 20 };
+enum { DATABASE_ROWS_MOST = 10000, DATABASE_MIX_ROWS = 20, DATABASE_CALLS_MOST = 1000 };
 
 /* What begin() gets as its data. */
 struct database_routes {
@@ -36,6 +40,7 @@ struct database_routes {
     const struct db_driver *driver;
     uint64_t command_ns; /* 0: no limit */
     bool writes;
+    uint32_t at_once; /* queries of one request of /calls */
     /* Its own; zero at first. */
     struct job *idle_jobs;
     uint32_t jobs; /* under way */

@@ -7,6 +7,7 @@
 #ifdef HAVE_LLHTTP
 
 #include "http_connection.h"
+#include "loops/trace.h"
 
 #include <time.h>
 
@@ -180,6 +181,21 @@ bool http_is_idle(const struct connection *connection) {
            !stream_sending(connection->stream);
 }
 
+/* ---- tasks ------------------------------------------------------------------------------------
+ */
+
+void http_end_task(struct connection *connection, const char *end) {
+    if (connection->server->traces)
+        trace_end(connection->server->loop, connection->task, end);
+    connection->task = 0;
+}
+
+void http_step(struct http_exchange *exchange, const char *step) {
+    struct connection *connection = CONTAINER_OF(exchange, struct connection, exchange);
+    if (connection->server->traces)
+        trace_step(connection->server->loop, connection->task, step);
+}
+
 /* ---- answers of routes ------------------------------------------------------------------------
  */
 
@@ -198,6 +214,7 @@ void http_reply(struct http_exchange *exchange, const struct http_reply *reply) 
     struct connection *connection = CONTAINER_OF(exchange, struct connection, exchange);
     CHECK(connection->stage == WAITING);
     connection->stage = connection->after;
+    http_end_task(connection, "answered");
     if (connection->offered_by)
         http_add_reply(connection, connection->offered_by, reply);
     else
@@ -209,8 +226,10 @@ static void end_exchange(struct connection *connection) {
     const struct server *server = connection->server;
     if (connection->lent)
         server->routes->sent(server->routes_data, &connection->exchange);
-    else if (connection->stage == WAITING)
+    else if (connection->stage == WAITING) {
+        http_end_task(connection, "client gone");
         server->routes->gone(server->routes_data, &connection->exchange);
+    }
 }
 
 /* ---- callbacks of the loop --------------------------------------------------------------------

@@ -28,6 +28,7 @@ struct server {
     void *routes_data;
     struct connection *connections;
     bool stopping;
+    bool traces; /* loop_traces, asked once */
     struct outbox *outboxes; /* not lent */
     struct http_pages pages;
     uint64_t date_due_ns; /* when the loop's time gets there, dates are wrong */
@@ -64,6 +65,7 @@ struct connection {
     /* The request that a route has. */
     struct http_exchange exchange;
     enum stage after;        /* WAITING: what comes then */
+    uint32_t task;           /* of the request that has no answer yet, for trace.h */
     struct send *offered_by; /* within begin, or null */
     /* The timer is moved only when it is due or too late, as the deadline moves with each request.
      */
@@ -87,6 +89,8 @@ extern const struct stream_handler http_handler; /* its data is the server */
 
 /* Nothing is under way on it. */
 bool http_is_idle(const struct connection *connection);
+/* The life of its request is over, if it is traced. */
+void http_end_task(struct connection *connection, const char *end);
 
 /* ---- http_dispatch.c ---------------------------------------------------------------------------
  */

@@ -5,6 +5,7 @@
 
 #include "burn.h"
 #include "http_connection.h"
+#include "loops/trace.h"
 
 enum { COUNT_BYTES = 20 };
 
@@ -113,6 +114,8 @@ static void answer(struct connection *connection, struct send *send) {
     const struct server *server = connection->server;
     const struct http_options *options = &server->options;
     uint64_t number = 0;
+    if (server->traces)
+        connection->task = trace_begin(server->loop, "request");
     if (options->work_ns > 0)
         burn_cpu(options->work_ns);
     connection->requests++;
@@ -121,8 +124,10 @@ static void answer(struct connection *connection, struct send *send) {
     else if (server->stopping || connection->requests == options->requests_most)
         http_make_last(connection, true);
     int status = status_of(&connection->request, &number);
-    if (!may_be_a_route(connection, status) || !begin_route(connection, send))
-        add_own_answer(connection, send, status, number);
+    if (may_be_a_route(connection, status) && begin_route(connection, send))
+        return;
+    add_own_answer(connection, send, status, number);
+    http_end_task(connection, "answered");
 }
 
 /* Who waits for leave to send a body gets it, or at once the answer that refuses it. */

@@ -50,4 +50,8 @@ struct http_routes {
  * this returns, so it is the last that a route does for an exchange. */
 void http_reply(struct http_exchange *exchange, const struct http_reply *reply);
 
+/* A step on the way to it, for who traces requests (trace.h): a static word. Costs a branch when
+ * nobody does. */
+void http_step(struct http_exchange *exchange, const char *step);
+
 #endif

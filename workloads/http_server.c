@@ -41,12 +41,17 @@ void http_reply(struct http_exchange *exchange, const struct http_reply *reply) 
     (void)exchange, (void)reply;
 }
 
+void http_step(struct http_exchange *exchange, const char *step) {
+    (void)exchange, (void)step;
+}
+
 #else
 
 #include <stdlib.h>
 #include <time.h>
 
 #include "http_connection.h"
+#include "loops/trace.h"
 
 enum { HTTP_BACKLOG = 4096 };
 
@@ -74,6 +79,7 @@ int http_serve_routes(struct loop *loop, const struct knob_values *knobs,
     if (!server)
         return error_set(error, -ENOMEM, "out of memory");
     server->loop = loop;
+    server->traces = loop_traces(loop);
     server->options = read_options(knobs);
     server->routes = routes;
     server->routes_data = routes_data;

@@ -18,6 +18,9 @@
  * is closed; header_timeout from there to the end of its head, then 408; transfer_timeout without
  * progress of a body (408) or of an answer (closed).
  *
+ * Where tasks are traced (trace.h) each request is one, from when it is whole to when its answer is
+ * given to the stream: what the peer takes to receive it is not in it.
+ *
  * `stop` stops listening and closes idle connections; what is under way is answered, as long as the
  * loop runs, and closed after that. */
 #ifndef LOOPMARK_HTTP_SERVER_H

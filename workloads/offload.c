@@ -46,9 +46,10 @@ static const char *const kind_words[] = {
     NULL,
 };
 static const char *const job_words[] = {
-    [OFFLOAD_SLEEP] = "sleep",
-    [OFFLOAD_CPU] = "cpu",
-    NULL,
+    [OFFLOAD_SLEEP] = "sleep",         [OFFLOAD_CPU] = "cpu",
+    [OFFLOAD_HASH] = "hash",           [OFFLOAD_COMPRESS] = "compress",
+    [OFFLOAD_FILE_COLD] = "file_cold", [OFFLOAD_FILE_WARM] = "file_warm",
+    [OFFLOAD_RESOLVE] = "resolve",     NULL,
 };
 static const char *const priority_words[] = {
     [THREADPOOL_HIGH] = "high",
@@ -77,9 +78,15 @@ static const struct knob offload_knobs[] = {
     COUNT(KNOB_SERVER, "queue_bound", THREADPOOL_QUEUE_MOST, 1, 1e6,
           "jobs beyond pool_threads that may be under way; then 503"),
     HTTP_TIME_LIMIT_KNOB("drain_time", 500e6, "after a stop, for jobs that wait to begin still"),
-    CHOICE(KNOB_SERVER, "job", OFFLOAD_SLEEP, job_words, OFFLOAD_CPU,
+    CHOICE(KNOB_SERVER, "job", OFFLOAD_SLEEP, job_words, OFFLOAD_RESOLVE,
            "what a job of /job, /mix and the server's own does"),
-    COUNT(KNOB_SERVER, "job_us", 1000, 0, OFFLOAD_US_MOST, "for how many microseconds"),
+    COUNT(KNOB_SERVER, "job_us", 1000, 0, OFFLOAD_US_MOST, "length of a job that is sleep or cpu"),
+    {.name = "job_bytes",
+     .help = "bytes of a job that is hash or compress",
+     .type = KNOB_BYTES,
+     .side = KNOB_SERVER,
+     .initial = 64 << 10,
+     .most = OFFLOAD_BYTES_MOST},
     {.name = "jobs_per_s",
      .help = "jobs of the server's own per second, which nobody asks for",
      .type = KNOB_RATE,
@@ -139,6 +146,12 @@ static void begin_background(struct offload *offload, const struct knob_values *
 /* ---- the server -------------------------------------------------------------------------------
  */
 
+static struct offload_work job_of(const struct knob_values *knobs) {
+    enum offload_kind kind = (enum offload_kind)knob_get(knobs, "job");
+    bool of_bytes = kind == OFFLOAD_HASH || kind == OFFLOAD_COMPRESS;
+    return (struct offload_work){kind, number(knobs, of_bytes ? "job_bytes" : "job_us")};
+}
+
 static int open_parts(struct offload *offload, struct loop *loop, const struct knob_values *knobs,
                       struct error *error) {
     struct offload_routes *routes = &offload->routes;
@@ -151,7 +164,7 @@ static int open_parts(struct offload *offload, struct loop *loop, const struct k
     *routes = (struct offload_routes){
         .loop = loop,
         .place = &offload->place,
-        .job = {(enum offload_kind)knob_get(knobs, "job"), number(knobs, "job_us")},
+        .job = job_of(knobs),
         .heavy_per_1000 = (unsigned)number(knobs, "heavy_per_1000"),
     };
     offload->drain_ns = number(knobs, "drain_time");
@@ -241,13 +254,17 @@ static size_t offload_counters(const struct server *server,
         {"busy_most", jobs.busy_most},
         {"thread_wakes", (double)jobs.wakes},
         {"threads_started", (double)jobs.threads_started},
-        {"queue_wait_mean_ns", offload_times_mean_ns(&jobs.wait)},
-        {"queue_wait_p50_ns", offload_times_quantile_ns(&jobs.wait, 0.5)},
-        {"queue_wait_p99_ns", offload_times_quantile_ns(&jobs.wait, 0.99)},
-        {"run_mean_ns", offload_times_mean_ns(&jobs.run)},
-        {"run_p99_ns", offload_times_quantile_ns(&jobs.run, 0.99)},
-        {"delivery_mean_ns", offload_times_mean_ns(&jobs.delivery)},
-        {"delivery_p99_ns", offload_times_quantile_ns(&jobs.delivery, 0.99)},
+        {"queue_wait_mean_ns", durations_mean_ns(&jobs.wait)},
+        {"queue_wait_p50_ns", durations_quantile_ns(&jobs.wait, 0.5)},
+        {"queue_wait_p99_ns", durations_quantile_ns(&jobs.wait, 0.99)},
+        {"run_mean_ns", durations_mean_ns(&jobs.run)},
+        {"run_p99_ns", durations_quantile_ns(&jobs.run, 0.99)},
+        {"delivery_mean_ns", durations_mean_ns(&jobs.delivery)},
+        {"delivery_p50_ns", durations_quantile_ns(&jobs.delivery, 0.5)},
+        {"delivery_p99_ns", durations_quantile_ns(&jobs.delivery, 0.99)},
+        {"offload_mean_ns", durations_mean_ns(&jobs.cost)},
+        {"offload_p50_ns", durations_quantile_ns(&jobs.cost, 0.5)},
+        {"offload_p99_ns", durations_quantile_ns(&jobs.cost, 0.99)},
     };
     _Static_assert(ARRAY_LENGTH(all) <= WORKLOAD_COUNTERS_MOST, "too many counters");
     memcpy(counters, all, sizeof all);

@@ -16,12 +16,16 @@ struct executor {
 /* ---- a job's end ------------------------------------------------------------------------------
  */
 
-static void count_times(struct executor_counters *counters, const struct executor_job *job) {
+static void count_times(struct executor_counters *counters, const struct executor_job *job,
+                        uint64_t delivered_ns) {
     const struct threadpool_job *pooled = &job->pooled;
+    uint64_t wait_ns = pooled->started_ns - job->submitted_ns,
+             delivery_ns = delivered_ns - pooled->ended_ns;
     counters->done++;
-    offload_times_add(&counters->wait, pooled->started_ns - job->submitted_ns);
-    offload_times_add(&counters->run, pooled->ended_ns - pooled->started_ns);
-    offload_times_add(&counters->delivery, pooled->delivered_ns - pooled->ended_ns);
+    durations_add(&counters->wait, wait_ns);
+    durations_add(&counters->run, pooled->ended_ns - pooled->started_ns);
+    durations_add(&counters->delivery, delivery_ns);
+    durations_add(&counters->cost, wait_ns + delivery_ns);
 }
 
 /* Nothing of a pool per call is under way when its one job comes back, so it is joined here, on the
@@ -29,16 +33,19 @@ static void count_times(struct executor_counters *counters, const struct executo
 static void came_back(struct threadpool_job *pooled, int err) {
     struct executor_job *job = CONTAINER_OF(pooled, struct executor_job, pooled);
     struct executor *executor = job->executor;
+    uint64_t delivered_ns = pooled->delivered_ns;
     LIST_REMOVE(job, link);
     executor->counters.under_way--;
-    if (job->pool)
+    if (job->pool) {
         threadpool_free(job->pool);
+        delivered_ns = clock_now_ns();
+    }
     job->pool = NULL;
     job->executor = NULL;
     if (err)
         executor->counters.cancelled++;
     else
-        count_times(&executor->counters, job);
+        count_times(&executor->counters, job, delivered_ns);
     job->done(job, err);
 }
 
@@ -54,9 +61,9 @@ static int run_inline(struct executor *executor, struct executor_job *job) {
     struct threadpool_job *pooled = &job->pooled;
     pooled->started_ns = job->submitted_ns;
     job->work(job);
-    pooled->ended_ns = pooled->delivered_ns = clock_now_ns();
+    pooled->ended_ns = clock_now_ns();
     executor->counters.submitted++;
-    count_times(&executor->counters, job);
+    count_times(&executor->counters, job, pooled->ended_ns);
     return EXECUTOR_NOW;
 }
 

@@ -10,12 +10,13 @@
  * abandoned with its loop. All calls and `done` belong to the loop's thread.
  *
  * Bound: with `pool` at most threads + queue_most jobs are waiting or running, as in threadpool.h;
- * per_call the same number of jobs, each with its thread; the next is refused. */
+ * per_call the same number of jobs, each with its thread; the next is refused. A job that has run
+ * and waits for its `done` holds no thread of `pool`: it is under way, and beyond that bound. */
 #ifndef LOOPMARK_OFFLOAD_EXECUTOR_H
 #define LOOPMARK_OFFLOAD_EXECUTOR_H
 
+#include "durations.h"
 #include "loops/threadpool.h"
-#include "offload_times.h"
 
 enum executor_mode { EXECUTOR_INLINE, EXECUTOR_POOL, EXECUTOR_PER_CALL };
 
@@ -74,9 +75,10 @@ struct executor_counters {
     uint64_t wakes;                          /* of `pool`'s own threads */
     uint64_t threads_started;
     /* Of the done. */
-    struct offload_times wait;     /* from the submit until `work` begins */
-    struct offload_times run;      /* until it ends */
-    struct offload_times delivery; /* until `done` begins */
+    struct durations wait;     /* from the submit until `work` begins */
+    struct durations run;      /* until it ends */
+    struct durations delivery; /* until `done` begins; per_call: its thread is joined before */
+    struct durations cost;     /* of all of it but `run`: what not working inline costs the job */
 };
 void executor_read_counters(const struct executor *executor, struct executor_counters *counters);
 

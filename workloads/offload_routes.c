@@ -17,7 +17,7 @@ uint64_t offload_scatter(uint64_t k) {
 /* ---- paths ------------------------------------------------------------------------------------
  */
 
-enum path_kind { PATH_LIGHT, PATH_WORK, PATH_JOB, PATH_MIX, PATH_PASSES };
+enum path_kind { PATH_LIGHT, PATH_WORK, PATH_JOB, PATH_MIX, PATH_PASSES, PATH_TIMER };
 
 /* A word that ends in a slash has a number behind it, and any other nothing. */
 static const struct path {
@@ -32,16 +32,18 @@ static const struct path {
     {"/sleep/", PATH_WORK, OFFLOAD_SLEEP, OFFLOAD_US_MOST},
     {"/cpu/", PATH_WORK, OFFLOAD_CPU, OFFLOAD_US_MOST},
     {"/hash/", PATH_WORK, OFFLOAD_HASH, OFFLOAD_BYTES_MOST},
+    {"/compress/", PATH_WORK, OFFLOAD_COMPRESS, OFFLOAD_BYTES_MOST},
     {"/file/cold", PATH_WORK, OFFLOAD_FILE_COLD, 0},
     {"/file/warm", PATH_WORK, OFFLOAD_FILE_WARM, 0},
     {"/resolve", PATH_WORK, OFFLOAD_RESOLVE, 0},
     {"/passes/", PATH_PASSES, 0, OFFLOAD_PASSES_MOST},
+    {"/timer/", PATH_TIMER, 0, OFFLOAD_US_MOST},
 };
 
 /* What a request asks for. */
 struct question {
     enum path_kind kind;
-    struct offload_work work; /* of PATH_PASSES: its amount alone */
+    struct offload_work work; /* of PATH_PASSES and PATH_TIMER: its amount alone */
     enum threadpool_priority priority;
 };
 
@@ -104,6 +106,7 @@ struct job {
     char text[OFFLOAD_TEXT_BYTES]; /* the answer: written where the work is done */
     struct post pass;              /* of /passes */
     uint64_t passes_left;
+    struct timer timer; /* of /timer; set: nothing else is under way */
 };
 
 static struct job *take_job(struct offload_routes *routes, struct http_exchange *exchange,
@@ -158,6 +161,8 @@ static void answer_result(struct job *job) {
 
 static void work_done(struct executor_job *run, int err) {
     struct job *job = CONTAINER_OF(run, struct job, run);
+    if (job->exchange)
+        http_step(job->exchange, "back on the loop");
     if (err)
         answer(job, 503, "the server stops\n");
     else
@@ -183,8 +188,13 @@ void offload_run_in_background(struct offload_routes *routes, enum threadpool_pr
         routes->failed++;
 }
 
-/* ---- passes -----------------------------------------------------------------------------------
+/* ---- passes and timers
+ * -----------------------------------------------------------------------------------
  */
+
+static void say_amount(struct job *job) {
+    snprintf(job->text, sizeof job->text, "%llu\n", (unsigned long long)job->work.amount);
+}
 
 /* A post that is posted while posts run comes in the next pass. */
 static void pass(struct post *post) {
@@ -196,10 +206,21 @@ static void pass(struct post *post) {
 }
 
 static void begin_passes(struct job *job) {
-    snprintf(job->text, sizeof job->text, "%llu\n", (unsigned long long)job->work.amount);
+    say_amount(job);
     job->passes_left = job->work.amount;
     job->pass.run = pass;
     loop_post(job->routes->loop, &job->pass);
+}
+
+static void timer_came(struct timer *timer) {
+    struct job *job = CONTAINER_OF(timer, struct job, timer);
+    answer(job, 200, job->text);
+}
+
+static void begin_timer(struct job *job) {
+    say_amount(job);
+    job->timer.on_due = timer_came;
+    timer_set(job->routes->loop, &job->timer, clock_now_ns() + job->work.amount * NS_PER_US);
 }
 
 /* ---- routes -----------------------------------------------------------------------------------
@@ -228,6 +249,8 @@ static bool begin(void *data, struct http_exchange *exchange) {
         reply_words(exchange, 503, "out of memory\n");
     else if (question.kind == PATH_PASSES)
         begin_passes(job);
+    else if (question.kind == PATH_TIMER)
+        begin_timer(job);
     else
         begin_work(job, question.priority);
     return true;
@@ -238,7 +261,11 @@ static void gone(void *data, struct http_exchange *exchange) {
     struct job *job = exchange->route;
     routes->gone++;
     job->exchange = NULL;
-    executor_cancel(&job->run);
+    if (timer_is_set(&job->timer)) {
+        timer_cancel(routes->loop, &job->timer);
+        give_back(job);
+    } else
+        executor_cancel(&job->run);
 }
 
 /* Every answer is short, so none is lent and `sent` never comes. */

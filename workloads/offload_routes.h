@@ -4,10 +4,13 @@
  *   /sleep/US       US, after a sleep of so many microseconds; at most OFFLOAD_US_MOST
  *   /cpu/US         US, after so much CPU time
  *   /hash/BYTES     the CRC-32 of so many bytes, in hexadecimal digits; at most OFFLOAD_BYTES_MOST
+ *   /compress/BYTES how long so many bytes are when zlib has compressed them; at most the same
  *   /file/cold      the CRC-32 of the workload's file, dropped from the page cache before
  *   /file/warm      the same as it lies
  *   /resolve        the address of localhost, as the system says
- *   /job            the job of the knobs `job` and `job_us`, whose answer is that of /sleep or /cpu
+ *   /timer/US       US, when a timer of the loop that is due after so many microseconds has come:
+ *                   what waits without blocking
+ *   /job            the job of the knobs `job`, `job_us` and `job_bytes`, with its path's answer
  *   /mix            heavy_per_1000 of 1,000 requests as /job, the others as /light, in an order
  *                   that looks random and is the same in every run
  *   /passes/N       N, when the loop has made N passes after this one, with nothing to do in them

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#define ZLIB_CONST /* it reads what it is given */
 #include <zlib.h>
 
 #include "burn.h"
@@ -114,6 +115,33 @@ static int do_hash(const struct offload_place *place, uint64_t bytes, char *text
     return 0;
 }
 
+static int deflate_blocks(const struct offload_place *place, uint64_t bytes, z_stream *stream) {
+    uint8_t packed[16 * 1024];
+    int result = Z_OK;
+    for (uint64_t left = bytes; result == Z_OK;) {
+        if (stream->avail_in == 0 && left > 0) {
+            stream->next_in = place->block;
+            stream->avail_in = (uInt)(left < HTTP_BODY_BLOCK_BYTES ? left : HTTP_BODY_BLOCK_BYTES);
+            left -= stream->avail_in;
+        }
+        stream->next_out = packed;
+        stream->avail_out = sizeof packed;
+        result = deflate(stream, left > 0 ? Z_NO_FLUSH : Z_FINISH);
+    }
+    return result;
+}
+
+static int do_compress(const struct offload_place *place, uint64_t bytes, char *text) {
+    z_stream stream = {0};
+    int result = deflateInit(&stream, Z_DEFAULT_COMPRESSION);
+    if (result != Z_OK)
+        return say_failure(text, -ENOMEM, "cannot compress", zError(result));
+    result = deflate_blocks(place, bytes, &stream);
+    say_number(text, stream.total_out);
+    deflateEnd(&stream);
+    return result == Z_STREAM_END ? 0 : say_failure(text, -EIO, "cannot compress", zError(result));
+}
+
 static int do_file_warm(const struct offload_place *place, uint64_t amount, char *text) {
     uint8_t bytes[16 * 1024];
     uLong crc = crc32(0, NULL, 0);
@@ -156,8 +184,9 @@ int offload_do(const struct offload_place *place, const struct offload_work *wor
                char text[OFFLOAD_TEXT_BYTES]) {
     static int (*const kinds[])(const struct offload_place *, uint64_t amount, char *text) = {
         [OFFLOAD_SLEEP] = do_sleep,         [OFFLOAD_CPU] = do_cpu,
-        [OFFLOAD_HASH] = do_hash,           [OFFLOAD_FILE_COLD] = do_file_cold,
-        [OFFLOAD_FILE_WARM] = do_file_warm, [OFFLOAD_RESOLVE] = do_resolve,
+        [OFFLOAD_HASH] = do_hash,           [OFFLOAD_COMPRESS] = do_compress,
+        [OFFLOAD_FILE_COLD] = do_file_cold, [OFFLOAD_FILE_WARM] = do_file_warm,
+        [OFFLOAD_RESOLVE] = do_resolve,
     };
     return kinds[work->kind](place, work->amount, text);
 }

@@ -2,10 +2,12 @@
  *
  *   sleep      sleeps for `amount` microseconds, as a slow call of somebody else's does
  *   cpu        uses `amount` microseconds of CPU time (burn.h)
- *   hash       the CRC-32 of `amount` bytes: real bytes, real work; those of http_answer.h's
- * bodies, so that /hash/N is the CRC-32 of what /bytes/N gives file_cold  the CRC-32 of a file,
- * that is first dropped from the page cache file_warm  the same as the file lies resolve    asks
- * the system for the address of localhost, with getaddrinfo
+ *   hash       the CRC-32 of `amount` bytes: real bytes, real work. They are those of
+ *              http_answer.h's bodies, so that /hash/N is the CRC-32 of what /bytes/N gives
+ *   compress   as many bytes through zlib at its default level, and the length of what comes out
+ *   file_cold  the CRC-32 of a file that is first dropped from the page cache
+ *   file_warm  the same as the file lies
+ *   resolve    asks the system for the address of localhost, with getaddrinfo
  *
  * The file is made by offload_place_open, in $TMPDIR or /tmp, and has no name: it is gone with its
  * descriptor. On tmpfs a file is never cold. What has not reached the disk cannot be dropped, so
@@ -22,6 +24,7 @@ enum offload_kind {
     OFFLOAD_SLEEP,
     OFFLOAD_CPU,
     OFFLOAD_HASH,
+    OFFLOAD_COMPRESS,
     OFFLOAD_FILE_COLD,
     OFFLOAD_FILE_WARM,
     OFFLOAD_RESOLVE,

@@ -41,7 +41,7 @@ static const struct knob query_knobs[] = {
 };
 
 static const struct db_statement statements[] = {
-    [QUERY_ROW] = {"row", "select id, value, payload from item where id = $1", 1, false},
+    [QUERY_ROW] = {"row", "select id, value, payload from item where id = $1", 1, .one_row = true},
     [QUERY_ROWS] = {"rows",
                     "select id, value, payload from item where id >= $1 order by id limit $2", 2,
                     false},

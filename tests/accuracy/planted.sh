@@ -28,7 +28,7 @@ export MORE_BURN_NS
 echo "# base burns $BASE_BURN_NS ns, cpu5 $MORE_BURN_NS ns"
 
 "$loopmark" run tests/accuracy/planted.ini --repetitions 12 --server-cpus 0 --generator-cpus 1 \
-    --no-plots --quiet --out "$folder/run" >"$folder/run.out" 2>"$folder/run.err"
+    --keep-awake --no-plots --quiet --out "$folder/run" >"$folder/run.out" 2>"$folder/run.err"
 status=$?
 [ $status -eq 0 ] || echo "# run ended with $status: $(tail -n 1 "$folder/run.err")"
 "$python" tests/accuracy/ratios.py "$folder/run/run.json" >"$folder/ratios.json"

@@ -1,4 +1,5 @@
-"""ratios.py RUN.json: how servers compare to `base`, block by block, apart from the harness.
+"""ratios.py RUN.json [BASE]: how servers compare to BASE (`base`), block by block, apart from the
+harness.
 
 For each server and metric the Hodges-Lehmann estimate of the ratio and its interval: the logarithms
 of the blocks' ratios lie symmetrically about the truth if nothing but luck differs, so all their
@@ -45,14 +46,15 @@ def ratio(pairs, outside=OUTSIDE):
 
 
 def main():
+    base = sys.argv[2] if len(sys.argv) > 2 else "base"
     with open(sys.argv[1], encoding="utf-8") as file:
         repetitions = json.load(file)["repetitions"]
     found = {(r["server_name"], r["block"]): r for r in repetitions if r["valid"]}
-    servers = sorted({r["server_name"] for r in repetitions} - {"base"})
+    servers = sorted({r["server_name"] for r in repetitions} - {base})
     blocks = sorted({r["block"] for r in repetitions})
     print(json.dumps({
-        server: {name: ratio([(value(found[server, b]), value(found["base", b])) for b in blocks
-                              if (server, b) in found and ("base", b) in found])
+        server: {name: ratio([(value(found[server, b]), value(found[base, b])) for b in blocks
+                              if (server, b) in found and (base, b) in found])
                  for name, value in METRICS.items()}
         for server in servers}))
 

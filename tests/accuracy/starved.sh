@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/accuracy/support.bash
+awake=() # what keeps a CPU awake would be in the quota
 
 needs nothing_to_do generator_without_cpu_{echo,http} generator_under_quota_{echo,http} \
     server_without_cpu rate_over_capacity saturated_server

@@ -7,6 +7,7 @@
 python=/usr/bin/python3
 loopmark=${LOOPMARK:-build/loopmark}
 folder=$(mktemp -d) || exit 1
+awake=(--keep-awake 0-1) # or each wake-up is the host's to delay
 server_pid=
 hog_pid=
 failures=0
@@ -72,6 +73,7 @@ compile() {
 
 # start_server COMMAND…: with --listen added; sets server_pid and address, or ends the oracle.
 start_server() {
+    : >"$folder/server.out" # or the address of the one before is read
     taskset -c 0 "$@" --listen 127.0.0.1:0 >"$folder/server.out" 2>"$folder/server.err" &
     server_pid=$!
     address=
@@ -92,8 +94,8 @@ serve() { start_server "$loopmark" serve --loop epoll --workload echo; }
 load() {
     local name=$1
     shift
-    "$loopmark" load "${scheme:-tcp}://$address" --cpus 1 --json --quiet "$@" >"$folder/$name.json" \
-        2>"$folder/$name.err"
+    "$loopmark" load "${scheme:-tcp}://$address" --cpus 1 "${awake[@]}" --json --quiet "$@" \
+        >"$folder/$name.json" 2>"$folder/$name.err"
     load_status=$?
     case $load_status in
     0) ;;

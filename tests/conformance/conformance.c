@@ -117,6 +117,15 @@ void one_millisecond(struct fixture *fixture) {
     timer_cancel(fixture->loop, &stopper.timer);
 }
 
+long resident_bytes(void) {
+    long pages, resident;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
 void settle(struct fixture *fixture) {
     for (int i = 0; i < 3; i++)
         one_pass(fixture);
@@ -254,9 +263,8 @@ struct listener *probe_listen(struct probe *probe, struct endpoint *bound) {
     struct listener *listener = NULL;
     int failure;
     fresh_address(probe->fixture, &address);
-    IN_CALL(probe->fixture,
-            failure = loop_listen(probe->fixture->loop, &address, 128, &probe_handler, probe,
-                                  &listener, bound, &error));
+    IN_CALL(probe->fixture, failure = loop_listen(probe->fixture->loop, &address, 128,
+                                                  &probe_handler, probe, &listener, bound, &error));
     if (failure)
         fail_msg("%s", error.text);
     return listener;
@@ -434,8 +442,8 @@ struct case_run {
 
 static bool ipv6_is_there(void) {
     struct endpoint address;
-    int fd = endpoint_parse("[::1]:0", &address, NULL) ? -1
-                                                       : endpoint_listen(&address, 1, NULL, NULL);
+    int fd =
+        endpoint_parse("[::1]:0", &address, NULL) ? -1 : endpoint_listen(&address, 1, NULL, NULL);
     if (fd >= 0)
         close(fd);
     return fd >= 0;

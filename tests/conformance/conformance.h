@@ -49,13 +49,13 @@ struct probe {
     struct stream *stream; /* from loop_connect or on_open until on_close */
     /* Called at the end of each callback with its letter (see history); may be null. */
     void (*react)(struct probe *probe, char event);
-    void *test;            /* the case's own */
+    void *test; /* the case's own */
     /* o on_open, d on_data, s on_sent, e on_eof, c on_close; one d for data calls in a row. */
     char history[64];
     int open_err, sent_err, close_err;
     int data_calls, sents;
     bool opened, closed, paused, sending;
-    size_t sent;           /* bytes given to stream_send and not refused */
+    size_t sent; /* bytes given to stream_send and not refused */
     size_t received;
     struct buffer *buffer; /* of the on_data that is being reacted to */
     uint8_t *bytes;
@@ -110,7 +110,10 @@ void one_millisecond(struct fixture *fixture);
 /* Passes until the condition holds: at first without sleep, as loopback is quick. */
 #define RUN_UNTIL(fixture, condition)                                                              \
     for (int passes_ = 0; !(condition); passes_++)                                                 \
-        (passes_ < 100 ? one_pass : one_millisecond)(fixture)
+    (passes_ < 100 ? one_pass : one_millisecond)(fixture)
+
+/* Of this process, as the kernel counts it. What a sanitizer keeps is in it. */
+long resident_bytes(void);
 
 /* Passes enough for anything due to have come, where the case is that nothing comes. */
 void settle(struct fixture *fixture);

@@ -3,6 +3,7 @@
  * waits for it any more, and when the server stops under load. */
 #include "http_peer.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -173,6 +174,11 @@ static void test_statuses(struct fixture *fixture) {
         "/mix/1/1",
         "/update",
         "/row/99999999999999999999",
+        "/calls/0/1",
+        "/calls/1001/1",
+        "/calls/1",
+        "/calls/1/1/",
+        "/calls/1/3600001",
     };
     struct service service;
     start_server(&service, fixture, "driver=sqlite");
@@ -280,6 +286,58 @@ static void test_line(struct fixture *fixture) {
     stop_server(&service);
 }
 
+/* All of them are made, and never more at a time than is said: no more connections are needed. */
+static void check_calls(struct fixture *fixture, const char *settings, int connections) {
+    struct service service;
+    start_server(&service, fixture, settings);
+    int peer = peer_connect(&service.address);
+    ask(&service, peer, "/calls/12/2");
+    ask(&service, peer, "/calls/1/0");
+    peer_expect_answer(fixture, peer, 200, "12 2\n", false);
+    peer_expect_answer(fixture, peer, 200, "1 0\n", false);
+    assert_true(counter(&service, "requests") == 2);
+    assert_true(counter(&service, "queries") == 13);
+    assert_true(counter(&service, "pool_size_most") == connections);
+    close(peer);
+    stop_server(&service);
+}
+
+static void test_calls(struct fixture *fixture) {
+    check_calls(fixture, "driver=sqlite pool_min=0", 1);
+    check_calls(fixture, "driver=sqlite pool_min=0 at_once=4", 4);
+    check_calls(fixture, "driver=sqlite pool_min=0 at_once=50 pool_max=3", 3);
+}
+
+/* The first failure is the answer, and what was not begun never is. */
+static void test_calls_fail(struct fixture *fixture) {
+    struct service service;
+    start_server(&service, fixture, "driver=sqlite at_once=2 command_timeout=300ms");
+    int peer = peer_connect(&service.address);
+    ask(&service, peer, "/calls/1000/3600000");
+    expect_status(&service, peer, 504);
+    ask(&service, peer, "/row/3");
+    expect_row(&service, peer, 3, 0);
+    assert_true(counter(&service, "command_timeouts") == 2);
+    assert_true(counter(&service, "queries") <= 3);
+    close(peer);
+    stop_server(&service);
+}
+
+static void test_calls_gone(struct fixture *fixture) {
+    struct service service;
+    start_server(&service, fixture, "driver=sqlite at_once=3 pool_min=1 pool_max=1");
+    int gone = peer_connect(&service.address), peer = peer_connect(&service.address);
+    ask(&service, gone, "/calls/1000/20");
+    RUN_UNTIL(fixture, counter(&service, "queries") >= 2);
+    peer_reset(gone);
+    RUN_UNTIL(fixture, counter(&service, "pool_lent") == 0 && counter(&service, "waiters") == 0);
+    assert_true(counter(&service, "queries") < 100);
+    ask(&service, peer, "/row/3");
+    expect_row(&service, peer, 3, 0);
+    close(peer);
+    stop_server(&service);
+}
+
 /* ---- what takes too long, and who does not wait ------------------------------------------------
  */
 
@@ -324,6 +382,41 @@ static void test_acquire_timeout(struct fixture *fixture) {
     close(holds);
     close(waits);
     stop_server(&service);
+}
+
+/* A server that takes connections and never says a word; `target` is for the driver. */
+static int listen_silently(char *target, size_t size) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    snprintf(target, size, "postgresql://me@127.0.0.1:%u/none", ntohs(address.sin_port));
+    return fd;
+}
+
+/* A connect that never ends does not keep the pool from trying another. */
+static void test_connect_timeout(struct fixture *fixture) {
+    struct service service;
+    const struct db_driver *driver;
+    struct error reason = {""};
+    char target[64];
+    if (db_driver_find("postgres", &driver, &reason))
+        return;
+    int silent = listen_silently(target, sizeof target);
+    setenv(DATABASE_VARIABLE, target, 1);
+    start_server(&service, fixture,
+                 "driver=postgres pool_min=1 pool_max=2 acquire_timeout=50ms");
+    unsetenv(DATABASE_VARIABLE);
+    int peer = peer_connect(&service.address);
+    ask(&service, peer, "/row/1");
+    expect_status(&service, peer, 503);
+    RUN_UNTIL(fixture, counter(&service, "connects_failed") >= 2);
+    assert_true(counter(&service, "pool_size") <= 1);
+    close(peer);
+    stop_server(&service);
+    close(silent);
 }
 
 static void check_gone(struct fixture *fixture, const char *settings) {
@@ -395,7 +488,8 @@ static void check_stop_now(struct fixture *fixture, const char *settings) {
     start_server(&service, fixture, settings);
     for (int i = 0; i < PEERS; i++) {
         peers[i] = peer_connect(&service.address);
-        ask(&service, peers[i], i % 2 ? "/slow/3600000" : "/rows/10000/1");
+        ask(&service, peers[i], "%s",
+            (const char *[]){"/slow/3600000", "/rows/10000/1", "/calls/9/3600000"}[i % 3]);
     }
     RUN_UNTIL(fixture, counter(&service, "requests") == PEERS);
     stop_server(&service);
@@ -443,9 +537,13 @@ int main(void) {
         {"without prepared statements", test_unprepared, false},
         {"a connection for each query", test_own_connections, false},
         {"a line for one connection", test_line, false},
+        {"calls of one request", test_calls, false},
+        {"calls that fail", test_calls_fail, false},
+        {"calls whose client is gone", test_calls_gone, false},
         {"a query that takes too long", test_command_timeout, false},
         {"one that does, on a connection of its own", test_own_command_timeout, false},
         {"a wait that takes too long", test_acquire_timeout, false},
+        {"a connect that never ends", test_connect_timeout, false},
         {"clients that are gone", test_gone, false},
         {"clients that are gone, with connections of their own", test_own_gone, false},
         {"stopping answers what is asked", test_stop, false},

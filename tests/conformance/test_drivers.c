@@ -74,39 +74,43 @@ static const struct database databases[] = {
 
 /* ---- statements ------------------------------------------------------------------------------ */
 
-static const struct db_statement drop = {"drop", "drop table if exists thing", 0, true};
+static const struct db_statement drop = {"drop", "drop table if exists thing", 0, true, false};
 static const struct db_statement create = {
-    "create", "create table thing (id bigint primary key, number bigint, word text)", 0, true};
+    "create", "create table thing (id bigint primary key, number bigint, word text)", 0, true,
+    false};
 static const struct db_statement insert = {"insert", "insert into thing values ($1, $2, 'a word')",
-                                           2, true};
+                                           2, true, false};
 static const struct db_statement insert_unmarked = {
-    "insert-unmarked", "insert into thing values (-1, -1, 'none')", 0, false};
+    "insert-unmarked", "insert into thing values (-1, -1, 'none')", 0, false, false};
 static const struct db_statement add = {
-    "add", "update thing set number = number + $2 where id = $1", 2, true};
+    "add", "update thing set number = number + $2 where id = $1", 2, true, false};
 static const struct db_statement fill = {
     "fill",
     "insert into thing with recursive n(id) as (select cast(1 as bigint) union all select id + 1"
     " from n where id < $1) select id, id * 7, 'word ' || id from n",
-    1, true};
+    1, true, false};
 static const struct db_statement find = {"find", "select id, number, word from thing where id = $1",
-                                         1, false};
+                                         1, false, false};
 static const struct db_statement range = {
-    "range", "select id, number from thing where id between $1 and $2 order by id", 2, false};
+    "range", "select id, number from thing where id between $1 and $2 order by id", 2, false,
+    false};
 static const struct db_statement minus = {
-    "minus", "select cast($2 as bigint) - cast($1 as bigint), $2 + cast($1 as bigint)", 2, false};
-static const struct db_statement nothings = {"nothings", "select null, '', 'x', null", 0, false};
+    "minus", "select cast($2 as bigint) - cast($1 as bigint), $2 + cast($1 as bigint)", 2, false,
+    false};
+static const struct db_statement nothings = {"nothings", "select null, '', 'x', null", 0, false,
+                                             false};
 static const struct db_statement big = {
     "big",
     "with recursive twice(n, word) as (select 0, cast('0123456789abcdef' as text) union all"
     " select n + 1, word || word from twice where n < 16) select word, 1 from twice where n = 16",
-    0, false};
-static const struct db_statement wrong = {"wrong", "select absent from nowhere", 0, false};
-static const struct db_statement slow = {"slow", "select pg_sleep($1)", 1, false};
+    0, false, false};
+static const struct db_statement wrong = {"wrong", "select absent from nowhere", 0, false, false};
+static const struct db_statement slow = {"slow", "select pg_sleep($1)", 1, false, false};
 static const struct db_statement busy = {
     "busy",
     "with recursive n(i) as (select cast(1 as bigint) union all select i + 1 from n where i < $1)"
     " select count(*) from n",
-    1, false};
+    1, false, false};
 
 /* ---- a database under test --------------------------------------------------------------------
  */

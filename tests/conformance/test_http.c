@@ -342,15 +342,6 @@ static void test_expectation(struct fixture *fixture) {
 /* ---- peers that do not do their part ----------------------------------------------------------
  */
 
-static long resident_bytes(void) {
-    long pages, resident;
-    FILE *file = fopen("/proc/self/statm", "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
-    fclose(file);
-    return resident * sysconf(_SC_PAGESIZE);
-}
-
 /* What is sent to a peer that does not read is bounded, and costs no memory; others are served. */
 static void test_no_reading(struct fixture *fixture) {
     enum { BYTES = 32 << 20, MOST_SENT = 16 << 20, MOST_GROWN = 4 << 20 };

@@ -215,6 +215,7 @@ static void check_slow(const struct seen *seen, const struct stall stalls[STALLS
         assert_true(slow->wall_ns >= stall_ns);
         assert_true(slow->cpu_ns <= slow->wall_ns);
         assert_true(slow->cpu_ns <= used_ns);
+        assert_true(slow->stolen_ns >= -1);
         if (stalls[i].take == work)
             assert_true(slow->cpu_ns >= stall_ns);
     }
@@ -465,6 +466,23 @@ static void test_tasks(struct fixture *fixture) {
     assert_null(trace_counts(loop));
 }
 
+/* Whatever clock is asked first: one that lasts as long as the limit is slow. */
+static void test_task_at_the_limit(struct fixture *fixture) {
+    struct monitor_events events = {.on_slow_task = see_task};
+    static const uint64_t limits_ms[] = {1, 50, 100, 101, 150};
+    for (size_t i = 0; i < ARRAY_LENGTH(limits_ms); i++) {
+        struct monitor_config config = {.slow_task_ns = limits_ms[i] * NS_PER_MS};
+        struct seen seen = {.fixture = fixture};
+        monitor(&seen, &config, &events);
+        one_pass(fixture);
+        uint32_t task = trace_begin(fixture->loop, "just slow");
+        sleep_for(config.slow_task_ns);
+        trace_end(fixture->loop, task, "done");
+        assert_int_equal(seen.task_count, 1);
+        assert_true(seen.tasks[0].lasted_ns >= config.slow_task_ns);
+    }
+}
+
 /* A request's time counts from the wake-up that brought it, not from when its turn came. */
 struct traced_turn {
     struct post posts[2];
@@ -497,6 +515,36 @@ static void test_task_waits_for_its_turn(struct fixture *fixture) {
 }
 
 /* ---- on and off ------------------------------------------------------------------------------ */
+
+struct turned_on {
+    struct post posts[2]; /* turns it on; works for long, in the same pass */
+    struct seen *seen;
+};
+
+static void turn_on(struct post *post) {
+    struct seen *seen = CONTAINER_OF(post, struct turned_on, posts[0])->seen;
+    struct monitor_config config = {.slow_callback_ns = SLOW_NS};
+    struct monitor_events events = {.on_slow_callback = see_slow, .on_pass = see_pass};
+    monitor(seen, &config, &events);
+}
+
+static void work_after_it(struct post *post) {
+    struct seen *seen = CONTAINER_OF(post, struct turned_on, posts[1])->seen;
+    work(2 * SLOW_NS);
+    loop_stop(seen->fixture->loop);
+}
+
+static void test_on_within_a_pass(struct fixture *fixture) {
+    struct seen seen = {.fixture = fixture};
+    struct turned_on turned = {.posts = {{.run = turn_on}, {.run = work_after_it}}, .seen = &seen};
+    loop_post(fixture->loop, &turned.posts[0]);
+    loop_post(fixture->loop, &turned.posts[1]);
+    run_to_stop(fixture);
+    const struct slow_callback *slow = NULL;
+    assert_int_equal(count_slow(&seen, CALLBACK_POST, "work_after_it", &slow), 1);
+    assert_true(slow->wall_ns >= 2 * SLOW_NS);
+    assert_true(loop_monitor_totals(fixture->loop)->sum.posts_ns >= 2 * SLOW_NS);
+}
 
 static void turn_off(struct timer *timer) {
     struct sleeper *sleeper = CONTAINER_OF(timer, struct sleeper, timer);
@@ -558,7 +606,9 @@ int main(void) {
         {"passes add up to the run", test_passes_add_up, false},
         {"waiting is waiting", test_waiting_is_waiting, false},
         {"tasks are counted, and the slow ones told", test_tasks, false},
+        {"a task at the limit is slow", test_task_at_the_limit, false},
         {"a task waits for its turn", test_task_waits_for_its_turn, false},
+        {"on within a pass", test_on_within_a_pass, false},
         {"on and off", test_on_and_off, false},
         {"time between runs", test_time_between_runs, false},
     };

@@ -184,7 +184,8 @@ def check_repetition(where, r, experiments):
     has(where, r, REPETITION)
     check_load(where, r)
     has(f"{where}.server", r["server"], SERVER)
-    has(f"{where}.host", r["host"], {"steal_share": (NUMBER, NULL), "load_1m": (NUMBER, NULL)})
+    has(f"{where}.host", r["host"], {"steal_share": (NUMBER, NULL), "load_1m": (NUMBER, NULL),
+                              "kept_awake": (str, NULL)})
     check_knobs(where, r["knobs"])
     need(r["experiment"] in experiments, f"{where}: unknown experiment {r['experiment']}")
     need(r["server_name"] in experiments[r["experiment"]], f"{where}: unknown server")
@@ -250,7 +251,8 @@ def check_run(r, directory):
     need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r["started_utc"]), "started_utc")
     need(r["complete"] == (r["ended_because"] is None), "complete and ended_because disagree")
     has("pinning", r["pinning"],
-        {"server_cpus": str, "generator_cpus": str, "shared": bool, "reason": str})
+        {"server_cpus": str, "generator_cpus": str, "shared": bool, "reason": str,
+         "kept_awake": bool})
     has("environment", r["environment"], {"warnings": list, "caption": str})
     experiments = {}
     for experiment in r["experiments"]:

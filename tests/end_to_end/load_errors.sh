@@ -9,6 +9,7 @@ quick=(--warmup 20ms --quiet --json)
 
 nobody=tcp://127.0.0.1:1
 refused no_url 'URL such as http://.* tcp://' load -c 5
+refused no_such_cpu 'cannot keep CPU 1023 awake' load $nobody --keep-awake 1023
 refused two_urls '127.0.0.1:2' load $nobody tcp://127.0.0.1:2
 for url in '' : :// word https:127.0.0.1:1 tcp:// tcp://127.0.0.1 tcp://127.0.0.1:x tcp://:7000 \
     tcp://127.0.0.1:99999 tcp://127.0.0.1:7x tcp://127.0.0.1:7/path tcp://::1:7000 'tcp://[::1]' \

@@ -125,6 +125,14 @@ if begin server; then
     sleep 0.2
     [ -d "$place" ] && ! has_ended "$pid"
     result server/guardian_ignores_signals $? "it ended"
+    before=$(head -n 1 "$place/data/postmaster.pid")
+    kill -USR1 "$pid"
+    await 60 grep -q 'started again' server.err
+    result server/restart $? "$(cat server.err)"
+    [ "$before" != "$(head -n 1 "$place/data/postmaster.pid")" ]
+    result server/restart_is_new $? "it is still process $before"
+    check_table server/restart
+    shared=$(segment)
     kill -INT "$pid"
     await_end "$pid" 10
     gone server

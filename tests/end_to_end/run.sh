@@ -178,7 +178,13 @@ record headline_record run headline/run.json 'r["scope"] == "headline" and len(r
     'all(x["cell"] == "size_bytes=1024" for x in reps)' \
     'all(x["knobs"]["duration_ns"] == 50_000_000 for x in reps)'
 measure smoke tiny.ini --smoke --no-plots --out smoke
-record smoke_record run smoke/run.json 'r["scope"] == "smoke" and len(reps) == 2'
+record smoke_record run smoke/run.json 'r["scope"] == "smoke" and len(reps) == 2' \
+    'r["pinning"]["kept_awake"] is False and all(x["host"]["kept_awake"] is None for x in reps)'
+measure awake tiny.ini --smoke --no-plots --keep-awake --out awake
+record awake_record run awake/run.json 'r["pinning"]["kept_awake"]' \
+    'all(x["host"]["kept_awake"] for x in reps)' \
+    'r["environment"]["caption"].endswith(", kept awake")' \
+    'any("kept from sleeping" in text for text in r["environment"]["warnings"])'
 
 # ---- transports and floors -----------------------------------------------------------------------
 

@@ -24,6 +24,11 @@ for m in r["machine"]:
     assert m["tries"] == 1, m  # a quick run does not repeat
     assert m["server_pauses_by_others"] <= m["server_pauses"], m
     assert m["server_longest_pause_ns"] <= m["server_paused_ns"], m
+    assert 0 <= m["left_out"] <= 1 and (m["generator_standstills"] or not m["left_out"]), m
+# Where it may spin it keeps a trace, but for the round trips.
+traced = {row["case"] for row in r["rows"] if row["quantity"].endswith(" of all")}
+assert not traced if r["shared_cpu"] else traced or r["invalid"], traced
+assert not any(name.startswith("round trip") for name in traced), traced
 assert isinstance(r["cpus"], str) and 0 <= r["disturbed"]
 assert r["server_spins"] is not r["shared_cpu"]
 keys = {"case", "quantity", "expected_ns", "measured_ns", "low_ns", "high_ns", "error_ns",
@@ -34,12 +39,12 @@ for row in r["rows"]:
     if row["expected_ns"] is not None and row["measured_ns"] is not None:
         error_ns = row["measured_ns"] - row["expected_ns"]
         assert math.isclose(row["error_ns"], error_ns, rel_tol=1e-6, abs_tol=1), row
-    if row["verdict"] != "shown":
+    if row["verdict"] in ("within", "off"):
         so = abs(row["error_ns"]) <= row["allowed_ns"]
         assert so is (row["verdict"] == "within"), row
     if row["low_ns"] is not None and row["measured_ns"] is not None:
         assert row["low_ns"] <= row["measured_ns"] <= row["high_ns"], row
-    if row["quantity"] == "p50":
+    if row["quantity"] == "p50" and row["verdict"] != "cannot tell":
         assert row["measured_ns"] > 0, row
 CHECK
 result json $? "$(tail -n 1 why)"
@@ -56,9 +61,10 @@ missing = {"round trip 1k/s", "round trip 5k/s", "constant 1 ms", "constant 10 m
 # One that saw other requests than were due has no rows, and a reason instead.
 assert all(any(text.startswith(name) for text in r["invalid"]) for name in missing), missing
 for name, least_ns in ("constant 1 ms", 1e6), ("constant 10 ms", 10e6), ("1 ms, 1 % 20 ms", 1e6):
-    if name in seen:
-        assert seen[name]["p50"]["measured_ns"] >= least_ns, seen[name]
-        assert seen[name]["p50"]["expected_ns"] >= least_ns, seen[name]
+    p50 = seen.get(name, {}).get("p50")
+    if p50 and p50["verdict"] != "cannot tell":  # then too few may be left for a median
+        assert p50["measured_ns"] >= least_ns, p50
+        assert p50["expected_ns"] >= least_ns, p50
 CHECK
 result no_answer_before_its_time $? "$(tail -n 1 why)"
 

@@ -1,18 +1,22 @@
-"""generators.py LOOPMARK [--blocks N] [--seconds S]: load generators beside each other.
+"""generators.py LOOPMARK [--blocks N] [--turns N]: load generators beside each other.
 
-Against nginx with one worker on CPU 0 each generator runs on CPU 1 for S seconds, closed loop, with
-10 and with 100 connections; the generators of a block in random order. Throughput is what each one
-counted, its CPU time what the kernel counted of its process from start to end: so nothing but the
-number of answers is taken from a generator's own word. Prints a table: medians, and the ratio of
-loopmark to each other one with its 95 % interval between blocks (signed-rank, as in ratios.py).
+Against nginx with one worker on CPU 0 the generators run on CPU 1, closed loop, with 10 and with
+100 connections. A machine whose speed changes from second to second would hide what differs, so
+those of a block live side by side and take turns of 25 ms in random order, the others stopped
+(SIGSTOP): what changes the machine changes it for all. What counts is between a turn's start and
+its end, so starting and stopping is nobody's cost: the answers as nginx counts them (stub_status),
+and the CPU time as the kernel does. Nothing is taken from a generator's own word.
+
+Prints a table: medians, and the ratio of loopmark to each other one with its 95 % interval between
+blocks (signed-rank, as in ratios.py).
 
 Exit status 1: a generator failed; 2: nginx or wrk is missing."""
 import argparse
-import json
+import contextlib
+import http.client
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -24,9 +28,13 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "accuracy"))
 from ratios import ratio  # noqa: E402
+from turns import TURN_S, TurnTaker  # noqa: E402
 
 CONNECTIONS = (10, 100)
 ANSWER = "hello, world"
+START_S = 0.4  # to connect, and for wrk to calibrate
+SETTLE_S = 0.001  # nginx answers what was asked for still
+LIFE_S = 600  # more than any block takes: it is ended by a signal
 
 CONFIGURATION = """
 daemon off;
@@ -39,41 +47,23 @@ http {{
     keepalive_requests 1000000000;
     client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
     uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{answer}"; }} }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ return 200 "{answer}"; }}
+        location = /status {{ stub_status; }}
+    }}
 }}
 """
 
-
-def loopmark_command(program, url, connections, seconds):
-    return [program, "load", url, "-c", str(connections), "-d", f"{seconds}s", "--warmup", "0s",
-            "--json", "--quiet"]
-
-
-def wrk_command(program, url, connections, seconds):
-    return [program, "-t1", f"-c{connections}", f"-d{seconds}s", url]
-
-
-def h2load_command(program, url, connections, seconds):
-    return [program, "--h1", "-t1", f"-c{connections}", "-D", str(seconds), url]
-
-
-def loopmark_answers(output):
-    return json.loads(output)["requests"]
-
-
-def wrk_answers(output):
-    return int(re.search(r"(\d+) requests in", output).group(1))
-
-
-def h2load_answers(output):
-    return int(re.search(r"(\d+) succeeded", output).group(1))
-
-
-# name -> command line, the number of answers in what it printed, exit codes that are no failure
+# name -> its command line
 GENERATORS = {
-    "loopmark": (loopmark_command, loopmark_answers, (0, 5)),
-    "wrk": (wrk_command, wrk_answers, (0,)),
-    "h2load": (h2load_command, h2load_answers, (0,)),
+    "loopmark": lambda program, url, connections: [
+        program, "load", url, "-c", str(connections), "-d", f"{LIFE_S}s", "--warmup", "0s",
+        "--quiet"],
+    "wrk": lambda program, url, connections: [
+        program, "-t1", f"-c{connections}", f"-d{LIFE_S}s", url],
+    "h2load": lambda program, url, connections: [
+        program, "--h1", "-t1", f"-c{connections}", "-D", str(LIFE_S), url],
 }
 
 
@@ -83,34 +73,83 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start_nginx(folder, port):
-    configuration = os.path.join(folder, "nginx.conf")
-    with open(configuration, "w", encoding="utf-8") as file:
-        file.write(CONFIGURATION.format(folder=folder, port=port, answer=ANSWER))
-    server = subprocess.Popen(["taskset", "-c", "0", "/usr/sbin/nginx", "-p", folder, "-c",
-                               configuration], stderr=subprocess.DEVNULL)
-    for _ in range(200):
+@contextlib.contextmanager
+def nginx():
+    """Its port; it ends with the context."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        port = free_port()
+        configuration = os.path.join(folder, "nginx.conf")
+        with open(configuration, "w", encoding="utf-8") as file:
+            file.write(CONFIGURATION.format(folder=folder, port=port, answer=ANSWER))
+        server = subprocess.Popen(["taskset", "-c", "0", "/usr/sbin/nginx", "-p", folder, "-c",
+                                   configuration], stderr=subprocess.DEVNULL)
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return server
-        except OSError:
-            time.sleep(0.02)
-    server.kill()
-    raise SystemExit("nginx does not listen")
+            for _ in range(200):
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", port), 1).close()
+                    break
+                time.sleep(0.02)
+            else:
+                raise SystemExit("nginx does not listen")
+            yield port
+        finally:
+            server.terminate()
+            server.wait()
 
 
-def measure(name, program, url, connections, seconds):
-    """Answers per second and CPU µs per answer of one run."""
-    command, answers_in, good = GENERATORS[name]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(["taskset", "-c", "1"] + command(program, url, connections, seconds),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in good:
-        raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr.strip()[-200:]}")
-    answers = answers_in(done.stdout)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"rate": answers / seconds, "cpu_us": cpu_s * 1e6 / answers}
+class Answers:
+    """What nginx has answered."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.asked = 0
+
+    def count(self):
+        self.connection.request("GET", "/status")
+        text = self.connection.getresponse().read().decode()
+        self.asked += 1  # which it counts too
+        return int(re.search(r"(\d+) \nReading", text).group(1)) - self.asked
+
+
+class Generator(TurnTaker):
+    """What nginx has answered it in its turns, and the CPU time of these."""
+
+    def __init__(self, name, command):
+        super().__init__(name, command)
+        self.answers = self.turns_s = self.cpu_s = 0
+
+    def take_turn(self, answers):
+        answered, cpu_s, lasted_s = answers.count(), self.cpu_now_s(), self.lasted_s
+        if not self.run():
+            raise SystemExit(f"{self.name} ended with {self.process.returncode}")
+        self.turns_s += self.lasted_s - lasted_s
+        self.cpu_s += self.cpu_now_s() - cpu_s
+        time.sleep(SETTLE_S)
+        self.answers += answers.count() - answered
+
+    def result(self):
+        if self.answers == 0:
+            raise SystemExit(f"{self.name}: nginx has answered nothing")
+        return {"rate": self.answers / self.turns_s, "cpu_us": self.cpu_s * 1e6 / self.answers}
+
+
+def measure_block(programs, port, connections, turns):
+    """name -> answers per second and CPU µs per answer."""
+    url = f"http://127.0.0.1:{port}/"
+    answers = Answers(port)
+    generators = []
+    try:
+        for name, program in programs.items():
+            generators.append(Generator(name, GENERATORS[name](program, url, connections)))
+            generators[-1].run(START_S)
+        for _ in range(turns):
+            for generator in random.sample(generators, len(generators)):
+                generator.take_turn(answers)
+        return {generator.name: generator.result() for generator in generators}
+    finally:
+        for generator in generators:
+            generator.end()
 
 
 def interval(pairs):
@@ -132,38 +171,29 @@ def print_table(runs, names, connections):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is ended
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("loopmark")
-    parser.add_argument("--blocks", type=int, default=50)
-    parser.add_argument("--seconds", type=int, default=1)
+    parser.add_argument("--blocks", type=int, default=30)
+    parser.add_argument("--turns", type=int, default=80)
     options = parser.parse_args()
     programs = {"loopmark": options.loopmark, "wrk": shutil.which("wrk"),
                 "h2load": shutil.which("h2load")}
     if not os.path.exists("/usr/sbin/nginx") or not programs["wrk"]:
         print("generators: nginx or wrk is missing (Debian: nginx-light, wrk)", file=sys.stderr)
         return 2
-    names = [name for name in GENERATORS if programs[name]]
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        port = free_port()
-        server = start_nginx(folder, port)
-        try:
-            url = f"http://127.0.0.1:{port}/"
-            runs = {connections: [] for connections in CONNECTIONS}
-            for block in range(options.blocks):
-                for connections in CONNECTIONS:
-                    order = random.sample(names, len(names))
-                    runs[connections].append({name: measure(name, programs[name], url, connections,
-                                                            options.seconds) for name in order})
-                print(f"block {block + 1} of {options.blocks}", file=sys.stderr)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
-    print(f"nginx, one worker on CPU 0, {len(ANSWER)} bytes of body; each generator on CPU 1, "
-          f"closed loop, {options.seconds} s a run")
+    programs = {name: program for name, program in programs.items() if program}
+    os.sched_setaffinity(0, {1})  # it works while they stand still
+    runs = {connections: [] for connections in CONNECTIONS}
+    with nginx() as port:
+        for block in range(options.blocks):
+            for connections in CONNECTIONS:
+                runs[connections].append(measure_block(programs, port, connections, options.turns))
+            print(f"block {block + 1} of {options.blocks}", file=sys.stderr)
+    print(f"nginx, one worker on CPU 0, {len(ANSWER)} bytes of body; the generators on CPU 1, "
+          f"closed loop, in {options.turns} turns of {TURN_S * 1e3:.0f} ms each a block")
     for connections in CONNECTIONS:
-        print_table(runs[connections], names, connections)
+        print_table(runs[connections], programs, connections)
     return 0
 
 

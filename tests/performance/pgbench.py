@@ -1,22 +1,25 @@
-"""pgbench.py LOOPMARK [--blocks N] [--seconds S]: `load` of a database beside pgbench.
+"""pgbench.py LOOPMARK [--blocks N] [--seconds S] [--connections N…]: `load` of a database beside
+pgbench.
 
-Against a private PostgreSQL (`loopmark postgres`) on CPU 0 each contender runs on CPU 1 for S
-seconds, closed loop, with 1, 5, 10 and 20 connections; the contenders of a block in random order.
-Both ask for the same row by the same prepared statement with ids from 1 to 10,000 at random:
-pgbench by a script with -M prepared, on one thread as loopmark does. A third contender is loopmark
-with eight requests in flight on each connection, for which pgbench has no like. Throughput is what
-each one says, connecting left out; CPU time what the kernel counted of its process from start to
-end. Prints a table: medians, and the ratio of each loopmark to pgbench with its 95 % interval
-between blocks (signed-rank, as in ratios.py).
+The contenders ask a private PostgreSQL (`loopmark postgres`) on CPU 0 from CPU 1, closed loop, with
+1, 5, 10 and 20 connections, or what is said. Those of a block live side by side for S seconds and
+take turns of 25 ms in random order, the others stopped (turns.py).
+All ask for the same row by the same prepared statement with ids from 1 to 10,000 at random: pgbench
+by a script with -M prepared, on one thread as loopmark does. A third contender is loopmark with
+eight requests in flight on each connection, for which pgbench has no like. Throughput is the
+answers that each one has counted over the time of its turns, and CPU time what the kernel counted
+of it, both from its start to its end, so that connecting is in it for all of them: 0.1 s of the
+third of S that each one has. Prints a table: medians, and the ratio of each loopmark to pgbench
+with its 95 % interval between blocks (signed-rank, as in ratios.py).
 
 Exit status 1: a contender failed; 2: pgbench or PostgreSQL is missing."""
 import argparse
+import contextlib
 import glob
 import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import statistics
@@ -27,10 +30,12 @@ import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "accuracy"))
 from ratios import ratio  # noqa: E402
+from turns import TurnTaker  # noqa: E402
 
 CONNECTIONS = (1, 5, 10, 20)
 IN_FLIGHT = 8
 BLOCKS_LEAST = 6  # fewer have no 95 % interval
+START_S = 0.2  # to connect
 # The statement of workloads/query.c.
 SCRIPT = ("\\set id random(1, 10000)\n"
           "select id, value, payload from item where id = :id;\n")
@@ -56,25 +61,26 @@ def pgbench_command(options, connections, _):
             where["user"], place.path.lstrip("/")]
 
 
-def loopmark_result(output):
-    record = json.loads(output)
+def loopmark_answers(output):
+    record = json.loads(output[output.index("{"):output.rindex("}") + 1])  # warnings beside it
     if sum(record["errors"].values()):
         raise SystemExit(f"loopmark counted errors: {record['causes']}")
-    return record["requests"], record["achieved_rate"]
+    return record["requests"]
 
 
-def pgbench_result(output):
+def pgbench_answers(output):
     answers = re.search(r"transactions actually processed: (\d+)", output)
-    rate = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output)
-    return int(answers.group(1)), float(rate.group(1))
+    if not answers:
+        raise SystemExit(f"pgbench told no answers: {output.strip()[-200:]}")
+    return int(answers.group(1))
 
 
-# name -> command line, what it is told to have in flight, the answers and their rate by what it
-# printed, exit codes that are no failure
+# name -> command line, what it is told to have in flight, the answers by what it printed, exit
+# codes that are no failure: as loopmark sees it, it is stopped most of the time, and not valid
 CONTENDERS = {
-    "pgbench": (pgbench_command, 1, pgbench_result, (0,)),
-    "loopmark": (loopmark_command, 1, loopmark_result, (0, 5)),
-    f"loopmark, {IN_FLIGHT} in flight": (loopmark_command, IN_FLIGHT, loopmark_result, (0, 5)),
+    "pgbench": (pgbench_command, 1, pgbench_answers, (0,)),
+    "loopmark": (loopmark_command, 1, loopmark_answers, (0, 5)),
+    f"loopmark, {IN_FLIGHT} in flight": (loopmark_command, IN_FLIGHT, loopmark_answers, (0, 5)),
 }
 
 
@@ -89,18 +95,33 @@ def start_postgres(options):
     return server
 
 
-def measure(options, name, connections):
-    """Answers per second and CPU µs per answer of one run."""
-    command, in_flight, result_in, good = CONTENDERS[name]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(["taskset", "-c", "1"] + command(options, connections, in_flight),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in good:
-        raise SystemExit(f"{name} ended with {done.returncode}: {done.stderr.strip()[-200:]}")
-    answers, rate = result_in(done.stdout)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"rate": rate, "cpu_us": cpu_s * 1e6 / answers}
+def result(taker, output):
+    """Answers per second and CPU µs per answer."""
+    _, _, answers_in, good = CONTENDERS[taker.name]
+    output.seek(0)
+    text = output.read()
+    if taker.process.returncode not in good:
+        raise SystemExit(f"{taker.name} ended with {taker.process.returncode}: "
+                         f"{text.strip()[-200:]}")
+    answers = answers_in(text)
+    cpu_s = taker.usage.ru_utime + taker.usage.ru_stime
+    return {"rate": answers / taker.lasted_s, "cpu_us": cpu_s * 1e6 / answers}
+
+
+def measure_block(options, connections):
+    """name -> its result."""
+    outputs, takers = {}, []
+    with contextlib.ExitStack() as stack:
+        for name, (command, in_flight, _, _) in CONTENDERS.items():
+            outputs[name] = stack.enter_context(tempfile.TemporaryFile("w+"))
+            taker = TurnTaker(name, command(options, connections, in_flight), outputs[name])
+            stack.callback(taker.end)
+            taker.run(START_S)
+            takers.append(taker)
+        alive = takers
+        while alive:
+            alive = [taker for taker in random.sample(alive, len(alive)) if taker.run()]
+        return {taker.name: result(taker, outputs[taker.name]) for taker in takers}
 
 
 def interval(pairs):
@@ -124,12 +145,10 @@ def print_table(runs, connections):
 
 
 def run_blocks(options):
-    runs = {connections: [] for connections in CONNECTIONS}
+    runs = {connections: [] for connections in options.connections}
     for block in range(options.blocks):
-        for connections in random.sample(CONNECTIONS, len(CONNECTIONS)):
-            order = random.sample(list(CONTENDERS), len(CONTENDERS))
-            runs[connections].append({name: measure(options, name, connections)
-                                      for name in order})
+        for connections in random.sample(options.connections, len(options.connections)):
+            runs[connections].append(measure_block(options, connections))
         print(f"block {block + 1} of {options.blocks}", file=sys.stderr)
     return runs
 
@@ -138,8 +157,9 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server is stopped
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("loopmark")
-    parser.add_argument("--blocks", type=int, default=20)
-    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--blocks", type=int, default=16)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     options = parser.parse_args()
     options.pgbench = find_pgbench()
     if not options.pgbench:
@@ -156,8 +176,8 @@ def main():
             server.send_signal(signal.SIGTERM)
             server.wait()
     print(f"PostgreSQL on CPU 0 by a unix socket, one-row selects by a prepared statement; each "
-          f"contender on CPU 1, one thread, closed loop, {options.seconds} s a run")
-    for connections in CONNECTIONS:
+          f"contender on CPU 1, one thread, closed loop, in turns for {options.seconds} s a block")
+    for connections in options.connections:
         print_table(runs[connections], connections)
     return 0
 

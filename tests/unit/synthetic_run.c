@@ -45,6 +45,7 @@ json_t *synthetic_repetition(json_t *run, const char *cell, const char *server, 
         "wait", 0.25, "read", 1.0, "send", 1.0, "max_rss_bytes", 8 << 20, "client", "busy", 0.5,
         "connections", 16, "slowest_connection_requests", 900, "median_connection_requests", 1000);
     CHECK(repetition);
+    synthetic_set(repetition, "server.workload", json_object());
     json_array_append_new(json_object_get(run, "repetitions"), repetition);
     return repetition;
 }

@@ -54,6 +54,10 @@ static void reads_every_form(void **state) {
          CLAIM_METRIC_CPU_PER_REQUEST, CLAIM_GROWTH, "select", "", "n", "a:1", 2, INFINITY, 1},
         {"cpu_per_request epoll flat within 15 % over n", CLAIM_METRIC_CPU_PER_REQUEST,
          CLAIM_GROWTH, "epoll", "", "n", "", 0.85, 1.15, 0},
+        {"p99 a/b at most 1 from some job_us on where job:cpu", CLAIM_METRIC_P99, CLAIM_RATIO, "a",
+         "b", "job_us", "job:cpu", 0, 1, -1},
+        {"throughput a at least 5k from some n on", CLAIM_METRIC_THROUGHPUT, CLAIM_ABSOLUTE, "a",
+         "", "n", "", 5000, INFINITY, 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rules); i++) {
         struct claim_rule rule = parsed(rules[i].text);
@@ -102,6 +106,11 @@ static void refuses_everything_else(void **state) {
         "throughput a/b at least 2 where",
         "throughput a/b grows over n",
         "throughput a/b flat within 5 % over n",
+        "throughput a grows over n from some n on",
+        "throughput a flat within 5 % over n from some n on",
+        "throughput a/b at least 2 from n on",
+        "throughput a/b at least 2 from some n",
+        "throughput a/b at least 2 from some",
         "throughput a grows",
         "throughput a grows over",
         "throughput a grows by 2 over n",

@@ -43,7 +43,8 @@ static const char full[] = "\xEF\xBB\xBF; a comment\n"
                            "needs = ./mine, python:uvloop\n"
                            "version_command = ./mine --version\n"
                            "[server other]\n"
-                           "loop = libuv\n";
+                           "loop = libuv\n"
+                           "monitor = lag,tasks\n";
 
 static struct experiment *parsed(const char *text) {
     struct experiment *experiment = NULL;
@@ -69,6 +70,8 @@ static void reads_everything(void **state) {
     assert_string_equal(experiment->contenders[0].loop, "select");
     const struct contender *mine = experiment_contender(experiment, "mine");
     assert_null(mine->loop);
+    assert_null(mine->monitor);
+    assert_string_equal(experiment_contender(experiment, "other")->monitor, "lag,tasks");
     assert_string_equal(mine->command, "./mine --listen {listen} --size {size_bytes}");
     assert_string_equal(mine->version_command, "./mine --version");
     assert_int_equal(mine->need_count, 2);

@@ -67,6 +67,7 @@ struct place {
     struct pool_member *member; /* null until it is first seen */
     enum place_state state;
     bool retired; /* of OPEN: not to be lent again */
+    bool proven;  /* a loan came back before that */
     uint32_t lent;
     uint64_t opened_ns, idle_since_ns;
     uint64_t idle_serial; /* the higher, the later it became idle */
@@ -198,6 +199,28 @@ static void retires(struct place *place, uint64_t *counter) {
     }
 }
 
+static void attempt_fails(struct world *world) {
+    uint64_t most_ns = world->options.backoff_most_ns;
+    uint64_t from_ns = world->loop.now_ns + world->backoff_ns;
+    if (from_ns > world->connect_from_ns)
+        world->connect_from_ns = from_ns;
+    world->backoff_ns = world->backoff_ns * 2 < most_ns ? world->backoff_ns * 2 : most_ns;
+}
+
+static void attempt_succeeds(struct world *world) {
+    world->backoff_ns = world->options.backoff_ns;
+}
+
+/* It is lost: then it is seen whether connecting was of any use. */
+static void is_lost(struct world *world, const struct place *place) {
+    if (!usable(place) || place->proven)
+        return;
+    if (world->loop.now_ns - place->opened_ns < world->options.backoff_most_ns)
+        attempt_fails(world);
+    else
+        attempt_succeeds(world);
+}
+
 static void becomes_vacant(struct world *world, struct place *place) {
     *place = (struct place){.member = place->member};
     world->counters.size--;
@@ -215,15 +238,11 @@ static void answer_connect(struct world *world, struct place *place, int err) {
     struct pool_counters *counters = &world->counters;
     if (err) {
         counters->connects_failed++;
-        world->connect_from_ns = world->loop.now_ns + world->backoff_ns;
-        world->backoff_ns = world->backoff_ns * 2 < world->options.backoff_most_ns
-                                ? world->backoff_ns * 2
-                                : world->options.backoff_most_ns;
+        attempt_fails(world);
         if (count(world, usable) == 0)
             refuse_waiters(world, err);
         becomes_vacant(world, place);
     } else {
-        world->backoff_ns = world->options.backoff_ns;
         place->state = OPEN;
         place->opened_ns = world->loop.now_ns;
         becomes_idle(world, place);
@@ -395,6 +414,10 @@ static void release(struct world *world, struct customer *customer) {
     struct place *place = customer->place;
     customer->state = AWAY;
     world->counters.lent--;
+    if (usable(place) && !place->proven) {
+        place->proven = true;
+        attempt_succeeds(world);
+    }
     if (--place->lent == 0) {
         becomes_idle(world, place);
         if (place->state == BROKEN)
@@ -415,6 +438,7 @@ static void breaks(struct world *world, struct place *place) {
         return;
     if (!place->retired)
         world->counters.broken++;
+    is_lost(world, place);
     place->state = BROKEN;
     if (place->lent == 0)
         becomes_vacant(world, place);
@@ -424,6 +448,7 @@ static void breaks(struct world *world, struct place *place) {
 static void retire(struct world *world, struct place *place) {
     if (!place->member)
         return;
+    is_lost(world, place);
     retires(place, &world->counters.retired);
     CALL(world, pool_retire(place->member));
 }
@@ -668,27 +693,90 @@ static void fill(struct world *world, uint32_t size) {
     assert_int_equal(pool_counters(world->pool)->size, size);
 }
 
+/* The ways in which an attempt to connect may come to nothing. */
+static void refused(struct world *world) {
+    answer_connect(world, &world->places[0], -ECONNREFUSED);
+}
+
+static void opened_and_broke(struct world *world) {
+    answer_connect(world, &world->places[0], 0);
+    breaks(world, &world->places[0]);
+}
+
+static void broke_while_lent(struct world *world) {
+    answer_connect(world, &world->places[0], 0);
+    acquire(world, &world->customers[0]);
+    breaks(world, &world->places[0]);
+    release(world, &world->customers[0]);
+}
+
+static void was_of_no_use(struct world *world) {
+    answer_connect(world, &world->places[0], 0);
+    acquire(world, &world->customers[0]);
+    retire(world, &world->places[0]);
+    release(world, &world->customers[0]);
+    answer(world, &world->places[0]);
+}
+
+/* How long after now it connects again. */
+static uint64_t pause_ns(struct world *world) {
+    uint64_t from_ns = world->loop.now_ns;
+    settle(world);
+    while (count(world, connecting) == 0) {
+        world->loop.now_ns++;
+        settle(world);
+    }
+    return world->loop.now_ns - from_ns;
+}
+
+static void check_pauses(void (*fails)(struct world *world)) {
+    static const uint64_t pauses_ns[] = {10, 20, 40, 70, 70};
+    struct pool_options options = quiet;
+    struct world world;
+    options.max = 1;
+    open_world(&world, 1, &options);
+    world.nesting = 2;
+    settle(&world);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_LENGTH(pauses_ns); i++) {
+            fails(&world);
+            assert_int_equal(pause_ns(&world), pauses_ns[i]);
+        }
+        answer_connect(&world, &world.places[0], 0);
+        acquire(&world, &world.customers[0]);
+        release(&world, &world.customers[0]); /* and from the start again */
+        breaks(&world, &world.places[0]);
+        assert_int_equal(pause_ns(&world), 0);
+    }
+    end_world(&world);
+}
+
 static void pauses_double(void **unused) {
     (void)unused;
-    static const uint64_t pauses_ns[] = {10, 20, 40, 70, 70};
+    check_pauses(refused);
+    check_pauses(opened_and_broke);
+    check_pauses(broke_while_lent);
+    check_pauses(was_of_no_use);
+}
+
+/* Nobody asked it for anything, but for as long as the longest pause it was there. */
+static void lasting_is_success_too(void **unused) {
+    (void)unused;
     struct world world;
     open_world(&world, 1, &quiet);
-    for (int round = 0; round < 2; round++) {
-        settle(&world);
-        for (size_t i = 0; i < ARRAY_LENGTH(pauses_ns); i++) {
-            uint64_t failed_ns = world.loop.now_ns;
-            assert_int_equal(world.places[0].state, CONNECTING);
-            answer_connect(&world, &world.places[0], -ECONNREFUSED);
-            settle(&world);
-            while (count(&world, connecting) == 0) {
-                world.loop.now_ns++;
-                settle(&world);
-            }
-            assert_int_equal(world.loop.now_ns - failed_ns, pauses_ns[i]);
-        }
-        answer_connect(&world, &world.places[0], 0); /* and from the start again */
-        breaks(&world, &world.places[0]);
-    }
+    settle(&world);
+    refused(&world);
+    assert_int_equal(pause_ns(&world), 10);
+    answer_connect(&world, &world.places[0], 0);
+    world.loop.now_ns += quiet.backoff_most_ns;
+    breaks(&world, &world.places[0]);
+    assert_int_equal(pause_ns(&world), 0);
+    refused(&world);
+    assert_int_equal(pause_ns(&world), 10);
+    answer_connect(&world, &world.places[0], 0);
+    world.loop.now_ns += quiet.backoff_most_ns - 1;
+    breaks(&world, &world.places[0]);
+    assert_int_equal(pause_ns(&world), 20);
     end_world(&world);
 }
 
@@ -824,6 +912,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_the_rules),
         cmocka_unit_test(pauses_double),
+        cmocka_unit_test(lasting_is_success_too),
         cmocka_unit_test(lifetimes_are_spread),
         cmocka_unit_test(nothing_ends_without_limits),
         cmocka_unit_test(connect_may_time_out_too),

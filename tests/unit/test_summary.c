@@ -413,6 +413,10 @@ static void one_core_for_both_ranks_nothing(void **state) {
     json_t *run = a_pair("capacity");
     set_all(run, "a", "floor_us_per_request", 4);
     set_all(run, "b", "floor_us_per_request", 4);
+    for (enum metric metric = SUMMARY_OFFLOAD_WAIT_P50; metric <= SUMMARY_OFFLOAD_P99; metric++) {
+        set_all(run, "a", metric_kinds[metric].path, 4);
+        set_all(run, "b", metric_kinds[metric].path, 4);
+    }
     synthetic_set(run, "pinning.shared", json_true());
     struct summary summary = summed_up(run);
     assert_true(summary.shared_cpu);
@@ -557,6 +561,9 @@ static void labels_cells_as_people_say_them(void **state) {
         {"size_bytes connections", "size_bytes=1572864 connections=1", "1 connection", 1},
         {"size_bytes connections", "size_bytes=1572864 connections=1", "1.5 MiB", 2},
         {"size_bytes connections", "size_bytes=1 connections=1", "", 3},
+        {"job_us", "job_us=30", "job 30 µs", 0},
+        {"job_us", "job_us=3000", "job 3 ms", 0},
+        {"job_us", "job_us=0", "job 0 ns", 0},
         {"idle_connections", "idle_connections=0", "0 idle connections", 0},
         {"idle_connections", "idle_connections=1", "1 idle connection", 0},
         {"receive_bytes", "receive_bytes=16384", "receive 16 KiB", 0},
@@ -598,7 +605,7 @@ static void knows_axes_that_do_not_vary(void **state) {
 
 /* ---- CSV ------------------------------------------------------------------------------------- */
 
-enum { FIELDS_MOST = 64, FIELD_BYTES = 128, ROWS_MOST = 32 };
+enum { FIELDS_MOST = 96, FIELD_BYTES = 128, ROWS_MOST = 32 };
 struct table {
     char fields[ROWS_MOST][FIELDS_MOST][FIELD_BYTES];
     size_t counts[ROWS_MOST], rows;

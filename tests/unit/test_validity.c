@@ -189,12 +189,12 @@ static void steal_beyond_two_percent(void **state) {
 static void waiting_for_a_cpu(void **state) {
     struct fixture *fixture = *state;
     fixture->result->starved_ns = 40 * NS_PER_MS;
-    fixture->result->after.starved_ns = 40 * NS_PER_MS;
+    fixture->result->after.cpu_wait.ns = 40 * NS_PER_MS;
     expect_valid(fixture);
     fixture->result->starved_ns = 410 * NS_PER_MS;
     expect_reason(fixture, "the generator waited for a CPU 41 %");
     fixture->result->starved_ns = 0;
-    fixture->result->after.starved_ns = 60 * NS_PER_MS;
+    fixture->result->after.cpu_wait.ns = 60 * NS_PER_MS;
     expect_reason(fixture, "the server waited for a CPU 6 %");
     /* Where they were given the same CPU, waiting for it is what was asked for. */
     validity_judge(fixture->result, &fixture->plan, 1, true, &fixture->validity);
@@ -205,11 +205,33 @@ static void waiting_for_a_cpu(void **state) {
 static void waiting_for_its_own_database(void **state) {
     struct fixture *fixture = *state;
     fixture->plan.server_waits_for_its_own = true;
-    fixture->result->after.starved_ns = 600 * NS_PER_MS;
+    fixture->result->after.cpu_wait.ns = 600 * NS_PER_MS;
     expect_valid(fixture);
     assert_int_equal(fixture->validity.bound, BOUND_NONE);
     fixture->result->starved_ns = 410 * NS_PER_MS;
     expect_reason(fixture, "the generator waited for a CPU 41 %");
+}
+
+/* They have the server's CPUs, so that these are full is known all the same. */
+static void waiting_for_its_own_threads(void **state) {
+    struct fixture *fixture = *state;
+    fixture->plan.server_has_threads = true;
+    fixture->result->after.cpu_wait.ns = 600 * NS_PER_MS;
+    validity_judge(fixture->result, &fixture->plan, 1, false, &fixture->validity);
+    assert_true(fixture->validity.valid);
+    assert_int_equal(fixture->validity.bound, BOUND_SERVER);
+}
+
+/* Who keeps a CPU awake may take 10 us to be put aside, each time, and no more. */
+static void waiting_for_the_keeper_of_a_cpu(void **state) {
+    struct fixture *fixture = *state;
+    fixture->result->before.cpu_wait = (struct cpu_wait){.ns = 0, .turns = 1000000};
+    fixture->result->after.cpu_wait = (struct cpu_wait){.ns = 60 * NS_PER_MS, .turns = 1006000};
+    expect_reason(fixture, "the server waited for a CPU 6 %");
+    CPU_SET(0, &fixture->plan.kept_awake);
+    expect_valid(fixture);
+    fixture->result->after.cpu_wait.turns = 1000900;
+    expect_reason(fixture, "the server waited for a CPU 5 %");
 }
 
 /* 100,000 requests at 100 µs, sent 1 µs late. */
@@ -373,6 +395,8 @@ int main(void) {
         CASE(several_threads_have_no_bound),
         CASE(a_starved_generator_is_saturated),
         CASE(waiting_for_its_own_database),
+        CASE(waiting_for_its_own_threads),
+        CASE(waiting_for_the_keeper_of_a_cpu),
         CASE(a_request_that_waits_at_the_end),
         CASE(steal_beyond_two_percent),       CASE(waiting_for_a_cpu),
         CASE(an_open_loop_has_no_bound),      CASE(a_busy_generator_in_open_loop),

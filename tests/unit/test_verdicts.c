@@ -21,7 +21,9 @@ struct outcome {
     bool readable;
     size_t count;
     enum claim_verdict verdicts[LINES_MOST];
-    char cells[LINES_MOST][64], because[LINES_MOST][96], firsts[LINES_MOST][64];
+    char cells[LINES_MOST][64], because[LINES_MOST][96], firsts[LINES_MOST][64],
+        belows[LINES_MOST][64];
+    enum claim_verdict below_verdicts[LINES_MOST];
     struct claim_evidence evidence[LINES_MOST];
     size_t blocks[LINES_MOST];
 };
@@ -46,6 +48,9 @@ static struct outcome judged(const json_t *run) {
         outcome.blocks[i] = line->blocks;
         snprintf(outcome.cells[i], sizeof outcome.cells[i], "%s", line->cell->name);
         snprintf(outcome.because[i], sizeof outcome.because[i], "%s", line->because);
+        outcome.below_verdicts[i] = line->below.verdict;
+        if (line->below.cell)
+            snprintf(outcome.belows[i], sizeof outcome.belows[i], "%s", line->below.cell->name);
         if (line->first)
             snprintf(outcome.firsts[i], sizeof outcome.firsts[i], "%s", line->first->name);
     }
@@ -421,6 +426,59 @@ static void growth_needs_its_axis_and_its_ends(void **state) {
     assert_verdict(run, CLAIM_NOT_SHOWN, "not measured");
 }
 
+/* ---- onsets ---------------------------------------------------------------------------------- */
+
+enum { ONSET_CELLS = 5 };
+
+/* a's p99 is `ratios` times b's, at 10, 30, 100, 300 and 1000 connections; 0: not measured. */
+static struct outcome onset_of(const double ratios[ONSET_CELLS], const char *rule) {
+    static const int connections[ONSET_CELLS] = {10, 30, 100, 300, 1000};
+    json_t *run = synthetic_run("capacity", "connections arrivals", "a b");
+    synthetic_claim(run, "C1", rule);
+    for (int i = ONSET_CELLS; i-- > 0;) {
+        char cell[64];
+        snprintf(cell, sizeof cell, "connections=%d arrivals=constant", connections[i]);
+        if (ratios[i] > 0)
+            add(run, cell, "a", 10000 / ratios[i]);
+        add(run, cell, "b", 10000);
+    }
+    struct outcome outcome = judged(run);
+    json_decref(run);
+    assert_int_equal(outcome.count, 1);
+    return outcome;
+}
+
+static void onset_is_where_it_holds_up_to_the_end(void **state) {
+    (void)state;
+    static const struct {
+        double ratios[ONSET_CELLS];
+        const char *cell, *below; /* null: none */
+        enum claim_verdict verdict, below_verdict;
+    } cases[] = {
+        {{1.3, 1, 0.8, 0.5, 0.1}, "100", "30", CLAIM_REPRODUCED, CLAIM_NOT_SHOWN},
+        {{1.3, 1.2, 1.1, 0.5, 0.1}, "300", "100", CLAIM_REPRODUCED, CLAIM_NOT_REPRODUCED},
+        {{0.9, 0.8, 0.7, 0.6, 0.5}, "10", NULL, CLAIM_REPRODUCED, 0},
+        {{0.5, 1.2, 0.5, 0.5, 0.5}, "100", "30", CLAIM_REPRODUCED, CLAIM_NOT_REPRODUCED},
+        {{1.3, 0.8, 0.8, 0, 0.5}, "1000", "300", CLAIM_REPRODUCED, CLAIM_NOT_SHOWN},
+        {{0.5, 0.5, 0.5, 0.5, 1.5}, "1000", NULL, CLAIM_NOT_REPRODUCED, 0},
+        {{0.5, 0.5, 0.5, 0.5, 1}, "1000", NULL, CLAIM_NOT_SHOWN, 0},
+        {{0.5, 0.5, 0.5, 0.5, 0}, "1000", NULL, CLAIM_NOT_SHOWN, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        char cell[64], below[64] = "";
+        struct outcome outcome =
+            onset_of(cases[i].ratios, "p99 a/b at most 1 from some connections on");
+        snprintf(cell, sizeof cell, "connections=%s arrivals=constant", cases[i].cell);
+        if (cases[i].below)
+            snprintf(below, sizeof below, "connections=%s arrivals=constant", cases[i].below);
+        assert_string_equal(outcome.cells[0], cell);
+        assert_int_equal(outcome.verdicts[0], cases[i].verdict);
+        assert_string_equal(outcome.belows[0], below);
+        if (cases[i].below)
+            assert_int_equal(outcome.below_verdicts[0], cases[i].below_verdict);
+    }
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 static void a_rule_that_cannot_be_read_has_no_lines(void **state) {
@@ -478,6 +536,7 @@ int main(void) {
         cmocka_unit_test(where_chooses_cells_by_value),
         cmocka_unit_test(growth_compares_the_ends_of_each_line),
         cmocka_unit_test(growth_needs_its_axis_and_its_ends),
+        cmocka_unit_test(onset_is_where_it_holds_up_to_the_end),
         cmocka_unit_test(a_rule_that_cannot_be_read_has_no_lines),
         cmocka_unit_test(judges_claims_in_their_order),
     };

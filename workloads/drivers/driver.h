@@ -26,7 +26,8 @@ struct db_statement {
     const char *name; /* a word, the same for every driver */
     const char *sql;  /* parameters as $1, $2 …, which both databases take */
     int parameters;
-    bool writes; /* refused when the database was opened to be read only */
+    bool writes;  /* refused when the database was opened to be read only */
+    bool one_row; /* it has no more, and so nothing is gained by streaming them */
 };
 
 /* One column of one row; not terminated. `bytes` null: SQL NULL. Columns beyond DB_COLUMNS_MOST are
@@ -40,7 +41,8 @@ struct db_query;
 struct db_connection;
 
 /* A query's end, as `err` of on_done says it:
- *   0            all rows were told
+ *   0            all rows were told. What a statement that `writes` changed stays, whatever
+ *                becomes of the other queries of its batch
  *   -EIO         the database refused it (the words in connection->error); the connection lives on
  *   -ECANCELED   not run, because another query of its pipelined batch failed: ask again
  *   -ECONNRESET  the connection broke, or was closed, before it ended: whether it ran is unknown */

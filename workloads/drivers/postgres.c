@@ -142,11 +142,13 @@ static void flush(struct postgres_connection *own) {
         CHECK(watch_set(own->connection->db->loop, &own->watch, events) == 0);
 }
 
+/* While answers are taken libpq still has some, be it only that of the sync, and the watch would be
+ * changed twice for nothing. */
 static void send_batch(struct postgres_connection *own) {
-    if (postgres_send_batch(own))
-        flush(own);
-    else
+    if (!postgres_send_batch(own))
         end_broken(own);
+    else if (!own->taking)
+        flush(own);
 }
 
 static void run_due(struct post *post) {
@@ -214,7 +216,9 @@ static void on_ready(struct watch *watch, unsigned events) {
     uint64_t ended = db->db.counters.queries;
     if (events & WATCH_READ)
         PQconsumeInput(own->pq);
+    own->taking = true;
     int failure = postgres_take_answers(own);
+    own->taking = false;
     if (failure == -EPROTO)
         end(own, failure, false);
     else if (failure || PQstatus(own->pq) == CONNECTION_BAD)

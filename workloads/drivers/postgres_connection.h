@@ -18,6 +18,7 @@ struct postgres_connection {
     bool tell_open;  /* ENDING: it never opened, and that has to be told */
     bool last_words; /* the server has said why it ends the connection */
     bool cancelled;  /* the first query */
+    bool taking;     /* answers, and flushes behind them */
 
     /* Queries in their order: sent ones, then `unsent` and what follows it. */
     struct db_query *first, *last, *unsent;

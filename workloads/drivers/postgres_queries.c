@@ -3,10 +3,12 @@
  * How libpq (14 to 16) behaves, and what that made of this file:
  * - connections are in pipeline mode whatever the depth: at depth 1 the bytes on the wire are the
  *   same as without it. PQpipelineSync sends, so there is one for a batch, behind its queries
- * - a failing query aborts what follows it up to the next sync. A statement is prepared between
- *   syncs of its own, so that the failure of another query cannot undo it
+ * - a failing query aborts what follows it up to the next sync, and undoes what precedes it since
+ *   the last one, which was told as done. So there is a sync behind each query that writes, and a
+ *   statement is prepared between syncs of its own
  * - a result row is a PGresult of its own (single-row mode), which has to be asked for each query
- *   after the end of the one before it and before PQisBusy looks at the next bytes
+ *   after the end of the one before it and before PQisBusy looks at the next bytes. It costs a copy
+ *   of the row's description and one more PGresult: a statement of one row goes without
  * - an answer is results and then a null one. With nothing left to come there is only null */
 #ifdef HAVE_LIBPQ
 
@@ -104,7 +106,21 @@ static bool send_prepare(struct postgres_connection *own, struct db_query *query
            PQsendPrepare(own->pq, statement->name, statement->sql, 0, NULL) && sync_batch(own);
 }
 
-/* `*in_batch`: whether the queries before it want a sync. */
+static bool send_unprepared(struct postgres_connection *own, const struct db_statement *statement,
+                            const char *const *values) {
+    return PQsendQueryParams(own->pq, statement->sql, statement->parameters, NULL, values, NULL,
+                             NULL, 0);
+}
+
+static bool send_prepared(struct postgres_connection *own, struct db_query *query,
+                          const char *const *values, bool in_batch) {
+    const struct db_statement *statement = query->statement;
+    return (find_prepared(own, statement) || send_prepare(own, query, in_batch)) &&
+           PQsendQueryPrepared(own->pq, statement->name, statement->parameters, values, NULL, NULL,
+                               0);
+}
+
+/* `*in_batch`: whether the queries before it want a sync; and then whether it wants one. */
 static bool send_query(struct postgres_connection *own, struct db_query *query, bool *in_batch) {
     const struct db_statement *statement = query->statement;
     char texts[DB_PARAMETERS_MOST][24];
@@ -113,16 +129,11 @@ static bool send_query(struct postgres_connection *own, struct db_query *query, 
         snprintf(texts[i], sizeof texts[i], "%" PRId64, query->parameters[i]);
         values[i] = texts[i];
     }
-    if (!own->connection->db->options.prepare) {
-        *in_batch = true;
-        return PQsendQueryParams(own->pq, statement->sql, statement->parameters, NULL, values, NULL,
-                                 NULL, 0);
-    }
-    if (!find_prepared(own, statement) && !send_prepare(own, query, *in_batch))
-        return false;
-    *in_batch = true;
-    return PQsendQueryPrepared(own->pq, statement->name, statement->parameters, values, NULL, NULL,
-                               0);
+    bool sent = own->connection->db->options.prepare
+                    ? send_prepared(own, query, values, *in_batch)
+                    : send_unprepared(own, statement, values);
+    *in_batch = !statement->writes;
+    return sent && (*in_batch || sync_batch(own));
 }
 
 bool postgres_send_batch(struct postgres_connection *own) {
@@ -132,7 +143,7 @@ bool postgres_send_batch(struct postgres_connection *own) {
         own->unsent = query->next;
         sent = send_query(own, query, &in_batch);
     }
-    return sent && sync_batch(own);
+    return sent && (!in_batch || sync_batch(own));
 }
 
 /* ---- answers ------------------------------------------------------------------------------------
@@ -140,7 +151,8 @@ bool postgres_send_batch(struct postgres_connection *own) {
 
 /* No effect before its turn has come, and then it is called again. */
 static void ask_for_single_rows(struct postgres_connection *own) {
-    if (postgres_waits(own) && !own->first->driver_state && !own->answered && !own->single_rows)
+    if (postgres_waits(own) && !own->first->driver_state && !own->first->statement->one_row &&
+        !own->answered && !own->single_rows)
         own->single_rows = PQsetSingleRowMode(own->pq);
 }
 

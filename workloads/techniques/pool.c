@@ -32,7 +32,7 @@ struct pool {
     void *stopped_data;
     bool stopping, connecting;
     int connect_err;          /* for those who wait; 0: none to be told */
-    uint64_t backoff_ns;      /* after the next failure */
+    uint64_t backoff_ns;      /* after the next attempt that fails */
     uint64_t connect_from_ns; /* not before */
     uint64_t spread;          /* the last lifetime's cut, as a fraction of 2^64 */
     struct timer timer;
@@ -171,6 +171,30 @@ static void vacate(struct pool *pool, struct pool_member *member) {
     tend_now(pool);
 }
 
+static void attempt_succeeded(struct pool *pool) {
+    pool->backoff_ns = pool->options.backoff_ns;
+}
+
+/* Never shortens a pause that has begun: the success of an older attempt does not undo it. */
+static void attempt_failed(struct pool *pool) {
+    uint64_t from_ns = loop_now_ns(pool->loop) + pool->backoff_ns;
+    if (from_ns > pool->connect_from_ns)
+        pool->connect_from_ns = from_ns;
+    pool->backoff_ns *= 2;
+    if (pool->backoff_ns > pool->options.backoff_most_ns)
+        pool->backoff_ns = pool->options.backoff_most_ns;
+}
+
+/* Of one that is lost. With backoff_most_ns behind it, another attempt at once is none too soon. */
+static void judge_attempt(struct pool *pool, const struct pool_member *member) {
+    if (member->proven)
+        return;
+    if (loop_now_ns(pool->loop) - member->opened_ns < pool->options.backoff_most_ns)
+        attempt_failed(pool);
+    else
+        attempt_succeeded(pool);
+}
+
 static void close_member(struct pool *pool, struct pool_member *member) {
     member->state = MEMBER_CLOSING;
     pool->kind->close(member, pool->data);
@@ -198,16 +222,20 @@ static void lifetime_is_over(struct timer *timer) {
 }
 
 void pool_retire(struct pool_member *member) {
-    if (member->state == MEMBER_OPEN)
-        retire(member, &member->pool->counters.retired);
+    if (member->state != MEMBER_OPEN)
+        return;
+    judge_attempt(member->pool, member);
+    retire(member, &member->pool->counters.retired);
 }
 
 void pool_closed(struct pool_member *member) {
     struct pool *pool = member->pool;
     CHECK(member->state == MEMBER_OPEN || member->state == MEMBER_RETIRED ||
           member->state == MEMBER_CLOSING);
-    if (member->state == MEMBER_OPEN)
+    if (member->state == MEMBER_OPEN) {
+        judge_attempt(pool, member);
         withdraw(pool, member, &pool->counters.broken);
+    }
     member->state = MEMBER_BROKEN;
     if (member->lent == 0)
         vacate(pool, member);
@@ -218,6 +246,9 @@ void pool_release(struct pool_member *member) {
     CHECK(member->lent > 0);
     pool->counters.lent--;
     if (member->state == MEMBER_OPEN) {
+        if (!member->proven)
+            attempt_succeeded(pool);
+        member->proven = true;
         unshelve(pool, member);
         member->lent--;
         member->idle_since_ns = loop_now_ns(pool->loop);
@@ -246,10 +277,7 @@ static uint64_t next_lifetime_ns(struct pool *pool) {
 
 static void connect_failed(struct pool *pool, struct pool_member *member, int err) {
     pool->counters.connects_failed++;
-    pool->connect_from_ns = loop_now_ns(pool->loop) + pool->backoff_ns;
-    pool->backoff_ns *= 2;
-    if (pool->backoff_ns > pool->options.backoff_most_ns)
-        pool->backoff_ns = pool->options.backoff_most_ns;
+    attempt_failed(pool);
     if (pool->open == 0)
         pool->connect_err = err;
     vacate(pool, member);
@@ -263,13 +291,13 @@ void pool_connected(struct pool_member *member, int err) {
         connect_failed(pool, member, err);
         return;
     }
-    pool->backoff_ns = pool->options.backoff_ns;
     pool->open++;
     member->state = MEMBER_OPEN;
-    member->idle_since_ns = loop_now_ns(pool->loop);
+    member->proven = false;
+    member->opened_ns = member->idle_since_ns = loop_now_ns(pool->loop);
     shelve(pool, member);
     if (pool->options.lifetime_ns)
-        timer_set(pool->loop, &member->end, member->idle_since_ns + next_lifetime_ns(pool));
+        timer_set(pool->loop, &member->end, member->opened_ns + next_lifetime_ns(pool));
     if (pool->stopping)
         pool_retire(member);
     tend_now(pool);

@@ -11,7 +11,9 @@
  *   - waiters are served in the order in which they came, and nobody overtakes them;
  *   - idle connections are taken last in, first out, so that those that are not needed grow old;
  *   - one connect at a time, and after a failure the next only after a pause that doubles, from
- *     backoff_ns to backoff_most_ns, until one succeeds;
+ *     backoff_ns to backoff_most_ns, until one succeeds. It has succeeded when a loan came back
+ *     before the connection broke or was retired, or that happened backoff_most_ns after it opened:
+ *     who accepts and hangs up is not called again and again without a pause;
  *   - a connection may be lent `depth` times at once (pipelining): the least lent one is given;
  *   - one that was idle for idle_ns is closed as long as more than min are left; one older than its
  *     lifetime is closed when nobody has it. Lifetimes differ by up to a tenth, from the seed, so
@@ -44,7 +46,8 @@ struct pool_member {
     struct pool *pool;
     struct pool_link link;
     int state;
-    uint64_t idle_since_ns;
+    bool proven; /* a loan has come back while it could be lent */
+    uint64_t opened_ns, idle_since_ns;
     struct timer end; /* of its lifetime */
 };
 
@@ -65,8 +68,9 @@ struct pool_options {
     uint64_t backoff_ns, backoff_most_ns; /* 0: POOL_BACKOFF_NS, POOL_BACKOFF_MOST_NS */
     uint64_t seed;
 };
+/* Such that the pool is whole again within a second of the database. */
 #define POOL_BACKOFF_NS (10 * NS_PER_MS)
-#define POOL_BACKOFF_MOST_NS NS_PER_S
+#define POOL_BACKOFF_MOST_NS (500 * NS_PER_MS)
 
 /* Defaults as the tuning articles have them. */
 enum { POOL_MIN = 5, POOL_MAX = 20 };

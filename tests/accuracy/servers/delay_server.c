@@ -30,7 +30,8 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-static void wait_a_while(void *state) {
+static void wait_a_while(void *state, uint64_t arrived_ns) {
+    (void)arrived_ns;
     struct delay *delay = state;
     delay->received_ns = now_ns();
     bool slow = delay->slow_every > 0 && delay->count % delay->slow_every == delay->slow_every - 1;

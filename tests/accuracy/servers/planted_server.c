@@ -34,7 +34,8 @@ static void burn(struct extra *extra) {
     extra->owed_ns -= now_ns - from_ns;
 }
 
-static void be_slow(void *state) {
+static void be_slow(void *state, uint64_t arrived_ns) {
+    (void)arrived_ns;
     struct extra *extra = state;
     if (extra->burn_ns > 0)
         burn(extra);

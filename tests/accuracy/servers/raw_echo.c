@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024, EVENTS_MOST = 256, MESSAGE_BYTES = 64 * 1024 };
@@ -42,11 +43,13 @@ static int parse_address(const char *text, struct sockaddr_in *address) {
     return inet_pton(AF_INET, host, &address->sin_addr) == 1 ? 0 : -1;
 }
 
-/* Accepted sockets inherit both options. A kernel without reno keeps its own: there is no other. */
+/* Accepted sockets inherit these options. A kernel without reno keeps its own: there is no other.
+ */
 static void set_options(int fd) {
     int yes = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &yes, sizeof yes);
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
 
@@ -92,22 +95,33 @@ static void accept_all(int epoll_fd, int listener) {
             close(fd);
 }
 
-static void call(void (*function)(void *state), void *state) {
-    if (function)
-        function(state);
+/* 0: the kernel does not tell. */
+static uint64_t arrived_ns(struct msghdr *message) {
+    struct timespec stamp = {.tv_sec = 0};
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at; at = CMSG_NXTHDR(message, at))
+        if (at->cmsg_level == SOL_SOCKET && at->cmsg_type == SCM_TIMESTAMPNS)
+            memcpy(&stamp, CMSG_DATA(at), sizeof stamp);
+    return (uint64_t)stamp.tv_sec * 1000000000ull + (uint64_t)stamp.tv_nsec;
 }
 
 /* An answer is no longer than its request, which fits in the socket's buffer: a short send is an
  * error. */
 static void answer(const struct raw_echo *server, int fd) {
-    static char message[MESSAGE_BYTES];
-    ssize_t n = recv(fd, message, sizeof message, 0);
+    static char bytes[MESSAGE_BYTES], control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {.iov_base = bytes, .iov_len = sizeof bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(fd, &message, 0);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n > 0) {
-        call(server->on_message, server->state);
-        if (send(fd, message, (size_t)n, MSG_NOSIGNAL) == n) {
-            call(server->on_answered, server->state);
+        if (server->on_message)
+            server->on_message(server->state, arrived_ns(&message));
+        if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n) {
+            if (server->on_answered)
+                server->on_answered(server->state);
             return;
         }
     }

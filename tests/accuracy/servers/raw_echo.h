@@ -11,7 +11,9 @@
 
 struct raw_echo {
     const char *listen;               /* "127.0.0.1:PORT"; port 0 lets the kernel choose */
-    void (*on_message)(void *state);  /* between receiving and sending; may be null */
+    /* Between receiving and sending; may be null. The message arrived then, by the kernel's stamp,
+     * however busy the server was: CLOCK_REALTIME (socket(7), SO_TIMESTAMPNS). */
+    void (*on_message)(void *state, uint64_t arrived_ns);
     void (*on_answered)(void *state); /* after sending; may be null */
     void *state;
 };

@@ -1,7 +1,7 @@
-/* offload_times.c: see offload_times.h. */
-#include "offload_times.h"
+/* durations.c: see durations.h. */
+#include "durations.h"
 
-enum { STEP_BITS = 3, STEPS = 1 << STEP_BITS };
+enum { STEP_BITS = DURATIONS_STEP_BITS, STEPS = 1 << STEP_BITS };
 
 /* Below STEPS each value has a bucket; above, each power of two has STEPS of them. */
 static unsigned bucket_of(uint64_t ns) {
@@ -19,19 +19,19 @@ static double bucket_ns(unsigned bucket) {
     return (double)((((uint64_t)STEPS + bucket % STEPS + 1) << power) - 1);
 }
 
-void offload_times_add(struct offload_times *times, uint64_t ns) {
+void durations_add(struct durations *times, uint64_t ns) {
     times->count++;
     times->sum_ns += ns;
     times->buckets[bucket_of(ns)]++;
 }
 
-double offload_times_mean_ns(const struct offload_times *times) {
+double durations_mean_ns(const struct durations *times) {
     return times->count ? (double)times->sum_ns / (double)times->count : 0;
 }
 
-double offload_times_quantile_ns(const struct offload_times *times, double quantile) {
+double durations_quantile_ns(const struct durations *times, double quantile) {
     uint64_t seen = 0, wanted = (uint64_t)(quantile * (double)times->count);
-    for (unsigned i = 0; i < OFFLOAD_TIMES_BUCKETS; i++) {
+    for (unsigned i = 0; i < DURATIONS_BUCKETS; i++) {
         seen += times->buckets[i];
         if (seen > wanted)
             return bucket_ns(i);
