@@ -24,9 +24,11 @@ enum {
     MESSAGE_BYTES = 4096,
     PENDING_MOST = 4096,      /* requests that wait for one delay to pass */
     SLEEP_MOST_MS = 20,       /* so long it may take to notice that all is over */
-    END_TIMEOUT_MS = 3000,    /* beyond a stall under way */
+    END_TIMEOUT_MS = 30000,   /* others may have its CPU: it lets them, with spin */
     SEND_AVERAGE_WEIGHT = 16, /* how slowly the estimate of a send's time follows */
     SEND_MOST_NS = 50000,     /* one that took longer was interrupted */
+    CLOCKS_APART_MOST_NS = 1000,
+    CLOCKS_TRIES = 8,
 };
 
 struct known_shared {
@@ -143,7 +145,7 @@ static void serve_at_once(struct serving *serving, int fd, size_t bytes, uint64_
     answer(serving, fd, bytes, serving->taken);
 }
 
-static void serve_later(struct serving *serving, int fd, size_t bytes, uint64_t taken_ns) {
+static void serve_later(struct serving *serving, int fd, size_t bytes, uint64_t came_ns) {
     const struct known_plan *plan = serving->plan;
     bool slow = plan->slow_every > 0 && serving->taken % plan->slow_every == 0;
     struct pending_queue *queue = &serving->delays[slow ? SLOW : USUAL];
@@ -154,24 +156,36 @@ static void serve_later(struct serving *serving, int fd, size_t bytes, uint64_t 
     queue->items[queue->end++ % PENDING_MOST] =
         (struct pending){.fd = fd,
                          .bytes = bytes,
-                         .due_ns = taken_ns + (slow ? plan->slow_ns : plan->usual_ns),
+                         .due_ns = came_ns + (slow ? plan->slow_ns : plan->usual_ns),
                          .number = serving->taken};
 }
 
-/* The stamp is of CLOCK_REALTIME: how long ago is the same by both clocks. */
-static uint64_t arrived_ns(struct msghdr *message, uint64_t taken_ns) {
-    struct timespec stamp, now;
+/* The stamp is of CLOCK_REALTIME: how long ago is the same by both clocks, if both are read at the
+ * same time, without an interruption between. */
+static uint64_t monotonic_ns(const struct timespec *stamp) {
+    struct timespec now;
+    uint64_t before_ns, after_ns;
+    int tries = 0;
+    do {
+        before_ns = clock_now_ns();
+        clock_gettime(CLOCK_REALTIME, &now);
+        after_ns = clock_now_ns();
+    } while (after_ns - before_ns > CLOCKS_APART_MOST_NS && ++tries < CLOCKS_TRIES);
+    int64_t ago_ns = (int64_t)(now.tv_sec - stamp->tv_sec) * (int64_t)NS_PER_S +
+                     (now.tv_nsec - stamp->tv_nsec);
+    return before_ns - (uint64_t)ago_ns;
+}
+
+/* Now, if the kernel does not tell: it does not yet for the first ones. */
+static uint64_t arrived_ns(struct msghdr *message) {
+    struct timespec stamp;
     for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at; at = CMSG_NXTHDR(message, at)) {
         if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_TIMESTAMPNS)
             continue;
-        uint64_t now_ns = clock_now_ns();
-        clock_gettime(CLOCK_REALTIME, &now);
         memcpy(&stamp, CMSG_DATA(at), sizeof stamp);
-        int64_t ago_ns = (int64_t)(now.tv_sec - stamp.tv_sec) * (int64_t)NS_PER_S +
-                         (now.tv_nsec - stamp.tv_nsec);
-        return now_ns - (uint64_t)ago_ns;
+        return monotonic_ns(&stamp);
     }
-    return taken_ns;
+    return clock_now_ns();
 }
 
 static void take(struct serving *serving, int fd, uint64_t taken_ns) {
@@ -190,13 +204,15 @@ static void take(struct serving *serving, int fd, uint64_t taken_ns) {
     }
     if (serving->first_ns == 0)
         serving->first_ns = taken_ns;
+    uint64_t came_ns = arrived_ns(&message);
     if (serving->taken < KNOWN_TIMES_MOST)
-        serving->shared->times[serving->taken] = (struct known_times){
-            .arrived_ns = arrived_ns(&message, taken_ns), .taken_ns = taken_ns};
+        serving->shared->times[serving->taken] =
+            (struct known_times){.arrived_ns = came_ns, .taken_ns = taken_ns};
+    /* It may have come after the look at the clock, long after if there was no CPU in between. */
     if (serving->plan->kind == KNOWN_QUEUE)
         serve_at_once(serving, fd, (size_t)n, taken_ns);
     else
-        serve_later(serving, fd, (size_t)n, taken_ns);
+        serve_later(serving, fd, (size_t)n, came_ns > taken_ns ? came_ns : taken_ns);
     serving->taken++;
 }
 

@@ -111,15 +111,17 @@ static void delays_overlap_and_services_do_not(void **state) {
     }
 }
 
-/* It says when a request came, not when it got round to it. The kernel takes a moment to begin with
- * that, so a few requests go before. */
+/* It says when a request came, not when it got round to it: the last of them had to wait for three
+ * services, and is granted two of them to come late on a busy machine. The kernel takes a moment to
+ * begin with that, so a few requests go before. */
 static void arrivals_are_kept(void **state) {
     enum { BEFORE = 10 };
     (void)state;
+    uint64_t service_ns = 100 * NS_PER_MS;
     struct known_server server =
-        start(&(struct known_plan){.kind = KNOWN_QUEUE, .usual_ns = 20 * NS_PER_MS});
+        start(&(struct known_plan){.kind = KNOWN_QUEUE, .usual_ns = service_ns});
     int fds[AT_ONCE];
-    uint64_t asked_ns[AT_ONCE];
+    uint64_t asking_ns[AT_ONCE];
     size_t count;
     for (int i = 0; i < AT_ONCE; i++)
         fds[i] = connect_to(&server);
@@ -128,8 +130,8 @@ static void arrivals_are_kept(void **state) {
         await_answer(fds[0]);
     }
     for (int i = 0; i < AT_ONCE; i++) {
+        asking_ns[i] = clock_now_ns();
         ask(fds[i]);
-        asked_ns[i] = clock_now_ns();
     }
     for (int i = 0; i < AT_ONCE; i++) {
         await_answer(fds[i]);
@@ -139,8 +141,10 @@ static void arrivals_are_kept(void **state) {
     assert_int_equal(count, BEFORE + AT_ONCE);
     times += BEFORE;
     for (int i = 0; i < AT_ONCE; i++)
-        assert_true(times[i].arrived_ns <= asked_ns[i] + NS_PER_MS / 10);
-    assert_true(times[AT_ONCE - 1].taken_ns >= times[0].taken_ns + 60 * NS_PER_MS);
+        assert_true(times[i].arrived_ns + NS_PER_MS / 10 >= asking_ns[i]);
+    const struct known_times *last = &times[AT_ONCE - 1];
+    assert_true(last->taken_ns >= times[0].taken_ns + (AT_ONCE - 1) * service_ns);
+    assert_true(last->arrived_ns + service_ns <= last->taken_ns);
     known_server_free(&server);
 }
 
