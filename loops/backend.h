@@ -227,8 +227,10 @@ struct loop {
     uint64_t callback_serial;
     uint64_t pass_events;
     int reserve_fd; /* given up to accept and close a connection when descriptors run out */
-    struct monitor *monitor;          /* of its passes; null: nobody looks */
-    struct monitor *callback_monitor; /* the same one, or null: of its callbacks too */
+    struct monitor *monitor;          /* null: nobody looks */
+    struct monitor *pass_monitor;     /* the same one, or null: at each pass */
+    struct monitor *callback_monitor; /* the same one, or null: at each callback, too */
+    bool times_entry;                 /* entered_ticks are read in each pass */
     struct trace *trace;
     struct ticks ticks;     /* while a monitor is there */
     uint64_t entered_ticks; /* when the pass's wait ended */
@@ -262,7 +264,7 @@ static inline void loop_forget_clock(struct loop *loop) {
 static inline void loop_entered(struct loop *loop) {
     if (loop->timer_count > 0)
         loop_read_clock(loop);
-    if (loop->monitor)
+    if (loop->times_entry)
         loop_entered_ticks(loop);
 }
 
@@ -325,8 +327,9 @@ static inline void callback_ends(struct loop *loop, uint64_t outer, enum callbac
         }                                                                                          \
     } while (0)
 
-/* monitor.c: what it wants to hear of passes, while loop->monitor is there, in this order. */
+/* monitor.c: what it wants to hear while loop->monitor is there, */
 void monitor_run_begins(struct loop *loop);
+/* and of passes while loop->pass_monitor is, in this order. */
 void monitor_timers_ran(struct loop *loop); /* only if there were any */
 void monitor_io_ran(struct loop *loop);
 void monitor_pass_ends(struct loop *loop);

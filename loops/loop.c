@@ -379,7 +379,7 @@ static int run_pass(struct loop *loop) {
     bool spinning;
     uint64_t fired = counters->timers_fired, posts = counters->posts;
     run_timers(loop);
-    if (loop->monitor && counters->timers_fired != fired)
+    if (loop->pass_monitor && counters->timers_fired != fired)
         monitor_timers_ran(loop);
     int64_t timeout_ns = wait_timeout_ns(loop, &spinning);
     /* Callbacks have run since now_ns was read: a wait counted from there would end late, and their
@@ -410,11 +410,11 @@ static int run_pass(struct loop *loop) {
     counters->events += loop->pass_events;
     if (loop->pass_events > counters->events_max)
         counters->events_max = loop->pass_events;
-    if (loop->monitor)
+    if (loop->pass_monitor)
         monitor_io_ran(loop);
     run_posts(loop);
     run_deferred(loop);
-    if (loop->monitor)
+    if (loop->pass_monitor)
         monitor_pass_ends(loop);
     loop->spun = spinning && loop->pass_events == 0 && counters->posts == posts;
     return failure;

@@ -291,14 +291,14 @@ void monitor_run_begins(struct loop *loop) {
 }
 
 void monitor_timers_ran(struct loop *loop) {
-    struct monitor *monitor = loop->monitor;
+    struct monitor *monitor = loop->pass_monitor;
     if (monitor->events.on_pass)
         monitor->pass.timers = end_part(monitor, now(loop));
 }
 
 /* The wait has ended, and the callbacks of streams and watches have run. */
 void monitor_io_ran(struct loop *loop) {
-    struct monitor *monitor = loop->monitor;
+    struct monitor *monitor = loop->pass_monitor;
     monitor->posts = loop->counters.posts;
     monitor->has_rest = loop->sent || loop->closing || loop->closing_listeners;
     if (!monitor->events.on_pass)
@@ -326,15 +326,20 @@ static void count_pass(struct monitor *monitor, const struct pass_times *pass) {
     totals->pass_length_most_ns = most(totals->pass_length_most_ns, pass_length_ns(pass));
 }
 
+/* Most passes have no timer and no post. */
+static uint64_t part_ns(const struct ticks *ticks, uint64_t number) {
+    return number == 0 ? 0 : ticks_to_ns(ticks, number);
+}
+
 static void tell_pass(struct monitor *monitor) {
     const struct ticks *ticks = &monitor->loop->ticks;
     const struct pass_ticks *pass = &monitor->pass;
     if (monitor->part > monitor->adjusted + monitor->adjust_ticks)
         adjust(monitor, monitor->part);
-    struct pass_times times = {.timers_ns = ticks_to_ns(ticks, pass->timers),
-                               .waiting_ns = ticks_to_ns(ticks, pass->waiting),
-                               .io_ns = ticks_to_ns(ticks, pass->io),
-                               .posts_ns = ticks_to_ns(ticks, pass->posts)};
+    struct pass_times times = {.timers_ns = part_ns(ticks, pass->timers),
+                               .waiting_ns = part_ns(ticks, pass->waiting),
+                               .io_ns = part_ns(ticks, pass->io),
+                               .posts_ns = part_ns(ticks, pass->posts)};
     monitor->pass = (struct pass_ticks){0};
     count_pass(monitor, &times);
     monitor->events.on_pass(monitor->data, &times);
@@ -342,7 +347,7 @@ static void tell_pass(struct monitor *monitor) {
 
 /* Most passes end with nothing left to do, and then need no further look at the clock. */
 void monitor_pass_ends(struct loop *loop) {
-    struct monitor *monitor = loop->monitor;
+    struct monitor *monitor = loop->pass_monitor;
     if (monitor->has_rest || loop->counters.posts != monitor->posts) {
         loop->callbacks.mark = now(loop);
         if (monitor->events.on_pass)
@@ -359,7 +364,8 @@ void monitor_pass_ends(struct loop *loop) {
 static void turn_off(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     trace_close(loop);
-    loop->monitor = loop->callback_monitor = NULL;
+    loop->monitor = loop->pass_monitor = loop->callback_monitor = NULL;
+    loop->times_entry = false;
     loop->callbacks = (struct callback_times){0};
     if (!monitor)
         return;
@@ -396,8 +402,9 @@ static int turn_on(struct loop *loop, const struct monitor_config *config,
     loop->entered_known = true;
     loop->entered_ticks = monitor->part = loop->callbacks.mark;
     loop->monitor = monitor;
-    if (events->on_slow_callback)
-        loop->callback_monitor = monitor;
+    loop->callback_monitor = events->on_slow_callback ? monitor : NULL;
+    loop->pass_monitor = events->on_slow_callback || events->on_pass ? monitor : NULL;
+    loop->times_entry = loop->pass_monitor || loop->trace;
     return events->on_lag || events->on_saturation ? open_tick(monitor) : 0;
 }
 

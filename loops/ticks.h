@@ -37,9 +37,10 @@ static inline uint64_t ticks_now(const struct ticks *ticks) {
     return clock_now_ns();
 }
 
-/* As many as were between two reads. */
+/* As many as were between two reads: less than 2^63, and a signed number is soon a double. */
 static inline uint64_t ticks_to_ns(const struct ticks *ticks, uint64_t number) {
-    return ticks->counter ? (uint64_t)((double)number * ticks->ns_per_tick + 0.5) : number;
+    double ns = (double)(int64_t)number * ticks->ns_per_tick + 0.5;
+    return ticks->counter ? (uint64_t)(int64_t)ns : number;
 }
 
 /* At most as many as that time takes. */
