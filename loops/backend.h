@@ -268,7 +268,7 @@ static inline void loop_entered(struct loop *loop) {
         loop_entered_ticks(loop);
 }
 
-/* monitor.c: a callback was perhaps slow, or it is time to look at the CPU time. */
+/* monitor.c: a callback was perhaps slow, or it is time to look at the CPU time. Counts it. */
 void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(void), uint64_t own,
                    uint64_t at);
 
@@ -278,6 +278,13 @@ static inline uint64_t callback_since_mark(struct loop *loop, uint64_t at) {
     uint64_t entered = loop_entered_ticks(loop), mark = loop->callbacks.mark;
     uint64_t from = mark > entered ? mark : entered;
     return at > from ? at - from : 0;
+}
+
+static inline void callback_counts(struct callback_times *times, uint64_t own) {
+    times->count++;
+    times->sum += own;
+    if (own > times->most)
+        times->most = own;
 }
 
 /* While loop->callback_monitor is there. One that another callback called stops the other's time;
@@ -303,12 +310,10 @@ static inline void callback_ends(struct loop *loop, uint64_t outer, enum callbac
     times->depth--;
     times->own = outer;
     times->mark = at;
-    times->count++;
-    times->sum += own;
-    if (own > times->most)
-        times->most = own;
     if (__builtin_expect(own >= times->slow || at >= times->look, 0))
         monitor_looks(loop, kind, function, own, at);
+    else
+        callback_counts(times, own);
 }
 
 /* Every callback to a workload goes through this: CALL_BACK(loop, kind, function, arguments…). What

@@ -211,12 +211,17 @@ static uint64_t now(const struct loop *loop) {
     return ticks_now(&loop->ticks);
 }
 
-static void adjust(struct monitor *monitor, uint64_t at) {
-    struct ticks *ticks = &monitor->loop->ticks;
-    ticks_adjust(ticks);
+/* False: times since it was adjusted last are not known, and begin now. */
+static bool adjust(struct monitor *monitor, uint64_t at) {
+    struct loop *loop = monitor->loop;
+    struct ticks *ticks = &loop->ticks;
+    bool known = ticks_adjust(ticks);
+    if (!known)
+        at = monitor->part = loop->callbacks.mark = loop->entered_ticks = now(loop);
     monitor->adjusted = at;
     monitor->adjust_ticks = ticks_within_ns(ticks, ADJUST_NS);
-    monitor->loop->callbacks.slow = ticks_within_ns(ticks, monitor->config.slow_callback_ns);
+    loop->callbacks.slow = ticks_within_ns(ticks, monitor->config.slow_callback_ns);
+    return known;
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
@@ -258,13 +263,14 @@ static void read_cpu_in_time(struct monitor *monitor, uint64_t at) {
 void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(void), uint64_t own,
                    uint64_t at) {
     struct monitor *monitor = loop->callback_monitor;
-    if (own >= loop->callbacks.slow) {
-        adjust(monitor, at);
-        uint64_t wall_ns = ticks_to_ns(&loop->ticks, own);
-        if (wall_ns >= monitor->config.slow_callback_ns)
-            report_slow(monitor, kind, function, wall_ns);
-    }
-    if (loop->callbacks.depth == 0)
+    bool slow = own >= loop->callbacks.slow;
+    if (slow && !adjust(monitor, at))
+        own = 0;
+    callback_counts(&loop->callbacks, own);
+    uint64_t wall_ns = ticks_to_ns(&loop->ticks, own);
+    if (slow && wall_ns >= monitor->config.slow_callback_ns)
+        report_slow(monitor, kind, function, wall_ns);
+    if (loop->callbacks.depth == 0 && loop->callback_monitor == monitor)
         read_cpu_in_time(monitor, at);
 }
 
@@ -334,8 +340,11 @@ static uint64_t part_ns(const struct ticks *ticks, uint64_t number) {
 static void tell_pass(struct monitor *monitor) {
     const struct ticks *ticks = &monitor->loop->ticks;
     const struct pass_ticks *pass = &monitor->pass;
-    if (monitor->part > monitor->adjusted + monitor->adjust_ticks)
-        adjust(monitor, monitor->part);
+    if (monitor->part > monitor->adjusted + monitor->adjust_ticks &&
+        !adjust(monitor, monitor->part)) {
+        monitor->pass = (struct pass_ticks){0};
+        return;
+    }
     struct pass_times times = {.timers_ns = part_ns(ticks, pass->timers),
                                .waiting_ns = part_ns(ticks, pass->waiting),
                                .io_ns = part_ns(ticks, pass->io),

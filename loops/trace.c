@@ -50,7 +50,8 @@ static void report_if_slow(struct loop *loop, struct slot *slot, uint64_t lasted
                            const char *end) {
     struct trace *trace = loop->trace;
     struct traced_task *task = &slot->task;
-    ticks_adjust(&loop->ticks);
+    if (!ticks_adjust(&loop->ticks))
+        return;
     task->lasted_ns = ticks_to_ns(&loop->ticks, lasted);
     if (task->lasted_ns < trace->slow_ns)
         return;
