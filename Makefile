@@ -78,8 +78,8 @@ UNRANDOMISED = $$(setarch -R true 2>/dev/null && echo setarch -R)
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all help setup test interop smoke bench bench-full bench-histogram bench-generators \
-        bench-pgbench bench-stall accuracy fuzz fuzz-run soak soak-run soak-posts soak-database \
-        plots report lint format-check install install-built uninstall clean
+        bench-monitors bench-pgbench bench-stall accuracy fuzz fuzz-run soak soak-run soak-posts \
+        soak-database plots report lint format-check install install-built uninstall clean
 
 # ---- targets ------------------------------------------------------------------------------------
 
@@ -102,6 +102,7 @@ NEEDS_smoke      = bench servers
 NEEDS_bench      = bench servers
 NEEDS_bench-full = bench servers
 NEEDS_bench-generators = test servers
+NEEDS_bench-monitors = test
 NEEDS_bench-pgbench = bench servers
 NEEDS_bench-stall = test servers generators
 NEEDS_plots      = bench
@@ -140,6 +141,9 @@ bench-histogram: $(BUILD)/tests/performance/histogram ## times the histogram, be
 
 bench-generators: $(PROGRAM) ## times `load` beside wrk and h2load, all against nginx
 	@/usr/bin/python3 tests/performance/generators.py $(PROGRAM)
+
+bench-monitors: $(PROGRAM) ## what each monitor of a loop costs, in CPU time per request
+	@/usr/bin/python3 tests/performance/monitors.py $(PROGRAM)
 
 bench-pgbench: $(PROGRAM) ## times `load` of a PostgreSQL beside pgbench
 	@/usr/bin/python3 tests/performance/pgbench.py $(PROGRAM)
