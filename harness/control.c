@@ -6,9 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-enum { ASK_LOOP = '?', ASK_WORKLOAD = 'w' };
+#include "loops/check.h"
+#include "loops/clock.h"
+
+/* The answer begins with the question's number, or one that came late would pass for the next. */
+enum question_kind { ASK_LOOP = '?', ASK_WORKLOAD = 'w' };
+struct question {
+    uint64_t number; /* when it was asked, clock.h */
+    uint64_t kind;
+};
 
 struct control {
     struct loop *loop;
@@ -29,22 +38,26 @@ static void read_workload(const struct control *control, struct control_workload
     }
 }
 
-static ssize_t answer(const struct control *control, char question) {
+static ssize_t answer(const struct control *control, struct question *question) {
     struct control_workload workload;
     const struct loop_counters *counters = loop_counters(control->loop);
-    if (question != ASK_WORKLOAD)
-        return send(control->watch.fd, counters, sizeof *counters, MSG_DONTWAIT | MSG_NOSIGNAL);
-    read_workload(control, &workload);
-    return send(control->watch.fd, &workload, sizeof workload, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct iovec parts[] = {{.iov_base = &question->number, .iov_len = sizeof question->number},
+                            {.iov_base = (void *)counters, .iov_len = sizeof *counters}};
+    if (question->kind == ASK_WORKLOAD) {
+        read_workload(control, &workload);
+        parts[1] = (struct iovec){.iov_base = &workload, .iov_len = sizeof workload};
+    }
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_LENGTH(parts)};
+    return sendmsg(control->watch.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void asked(struct watch *watch, unsigned events) {
     (void)events;
     struct control *control = CONTAINER_OF(watch, struct control, watch);
-    char question;
-    ssize_t n = recv(watch->fd, &question, 1, MSG_DONTWAIT);
-    if (n == 1)
-        n = answer(control, question);
+    struct question question;
+    ssize_t n = recv(watch->fd, &question, sizeof question, MSG_DONTWAIT);
+    if (n == sizeof question)
+        n = answer(control, &question);
     /* The harness is gone, or does not read: nobody is left to tell. */
     if (n == 0 || (n < 0 && errno != EAGAIN))
         watch_set(control->loop, watch, 0);
@@ -77,17 +90,37 @@ void control_set_server(struct control *control, const struct workload_server *w
     control->server = server;
 }
 
-static int ask(int fd, char question, void *answer, size_t size, int timeout_ms) {
+/* One answer, to whichever question. */
+static int receive(int fd, uint64_t *number, void *answer, size_t size, uint64_t until_ns) {
+    struct iovec parts[] = {{.iov_base = number, .iov_len = sizeof *number},
+                            {.iov_base = answer, .iov_len = size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_LENGTH(parts)};
     struct pollfd ready = {.fd = fd, .events = POLLIN};
-    if (send(fd, &question, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
-        return -EPIPE;
-    int count = poll(&ready, 1, timeout_ms);
+    uint64_t now_ns = clock_now_ns();
+    uint64_t left_ms = now_ns < until_ns ? (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+    int count = poll(&ready, 1, (int)left_ms);
     if (count == 0)
         return -ETIMEDOUT;
     if (count < 0)
         return -errno;
-    ssize_t n = recv(fd, answer, size, MSG_DONTWAIT);
-    return n == (ssize_t)size ? 0 : -EPIPE;
+    ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (n <= 0)
+        return -EPIPE;
+    bool whole = (size_t)n == sizeof *number + size && !(message.msg_flags & MSG_TRUNC);
+    *number = whole ? *number : 0; /* of the other kind, so to a question before */
+    return 0;
+}
+
+static int ask(int fd, enum question_kind kind, void *answer, size_t size, int timeout_ms) {
+    struct question question = {.number = clock_now_ns(), .kind = kind};
+    uint64_t answered = 0;
+    int failure = 0;
+    if (send(fd, &question, sizeof question, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof question)
+        return -EPIPE;
+    while (failure == 0 && answered != question.number)
+        failure = receive(fd, &answered, answer, size,
+                          question.number + (uint64_t)timeout_ms * NS_PER_MS);
+    return failure;
 }
 
 int control_ask(int fd, struct loop_counters *counters, int timeout_ms) {

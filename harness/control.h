@@ -1,9 +1,10 @@
 /* control.h: how the harness asks one of our own servers for its counters.
  *
- * A socket pair between the runner and `loopmark serve --control-fd N`: one byte asks, and one
- * struct loop_counters answers, or one struct control_workload: what the workload itself has
- * counted. Both ends are the same program, so the structs travel as they lie. The server's end
- * closing tells that it is gone. */
+ * A pair of SOCK_SEQPACKET between the runner and `loopmark serve --control-fd N`: a question has
+ * its number and what is asked for, each of 8 bytes, and the answer the number and one struct
+ * loop_counters, or one struct control_workload: what the workload itself has counted. Both ends
+ * are the same program, so the structs travel as they lie. The server's end closing tells that it
+ * is gone. */
 #ifndef LOOPMARK_CONTROL_H
 #define LOOPMARK_CONTROL_H
 
@@ -30,7 +31,7 @@ void control_set_server(struct control *control, const struct workload_server *w
                         const struct server *server);
 
 /* The harness' end: asks and waits at most timeout_ms. 0, -ETIMEDOUT, or -EPIPE when nobody is
- * there. */
+ * there; `*counters` is only what was asked for now when it is 0. */
 int control_ask(int fd, struct loop_counters *counters, int timeout_ms);
 int control_ask_workload(int fd, struct control_workload *counters, int timeout_ms);
 

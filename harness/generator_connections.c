@@ -9,6 +9,7 @@ enum { CONNECTING_MOST = 128 }; /* at once, so that a burst does not overrun the
 #define BACKOFF_LEAST_NS NS_PER_MS
 #define BACKOFF_MOST_NS (100 * NS_PER_MS)
 #define DEAD_AFTER_NS NS_PER_S /* without any connection the server is gone */
+#define SCAN_LATE_NS (50 * NS_PER_MS)
 #define CLOSING_MOST_NS NS_PER_S
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -310,9 +311,21 @@ static void check_alive(struct thread *thread, uint64_t now_ns) {
     }
 }
 
+/* When it is this thread that stood still, answers may be there that nobody has read, and a limit
+ * that has passed meanwhile is not the server's fault: they are read first, in this pass. Once. */
+static bool answers_come_first(struct thread *thread, uint64_t now_ns) {
+    bool late = now_ns - thread->scan.due_ns > SCAN_LATE_NS;
+    thread->scan_put_off = late && !thread->scan_put_off;
+    return thread->scan_put_off;
+}
+
 void connections_on_scan(struct timer *timer) {
     struct thread *thread = CONTAINER_OF(timer, struct thread, scan);
     uint64_t now_ns = clock_now_ns();
+    if (answers_come_first(thread, now_ns)) {
+        timer_set(thread->loop, &thread->scan, now_ns);
+        return;
+    }
     time_out_slots(thread, now_ns);
     check_alive(thread, now_ns);
     if (atomic_load(thread->crew->stopping))

@@ -76,7 +76,8 @@ int known_server_start(const struct known_plan *plan, struct known_server *serve
 int known_server_end(struct known_server *server, struct error *error);
 
 /* After the end and until known_server_free; more than KNOWN_TIMES_MOST are not kept. `stalled` is
- * when it really stood still as planned; {0, 0}: it did not. Pauses are in order. */
+ * when it really stood still as planned; {0, 0}: it did not, or not yet: that may be asked before
+ * the end. Pauses are in order. */
 enum { KNOWN_TIMES_MOST = 1 << 20, KNOWN_PAUSES_MOST = 1 << 14 };
 const struct known_times *known_server_times(const struct known_server *server, size_t *count);
 const struct known_pause *known_server_pauses(const struct known_server *server, size_t *count);

@@ -275,7 +275,7 @@ static int launch(const struct server_plan *plan, struct server_process *server,
         if (failure)
             return failure;
     }
-    if (plan->loop && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    if (plan->loop && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
         return error_set(error, -errno, "cannot make a control socket: %s", strerror(errno));
     pid_t parent = getpid();
     fflush(NULL);

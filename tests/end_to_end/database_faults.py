@@ -76,7 +76,7 @@ class Server:
     """`loopmark serve`, with the other end of its control socket."""
 
     def __init__(self, loop, target, **knobs):
-        self.control, theirs = socket.socketpair()
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(PATIENCE_S)
         settings = [word for name, value in knobs.items() for word in ("--set", f"{name}={value}")]
         self.errors = open("served.err", "w+b")
@@ -95,15 +95,12 @@ class Server:
         return self.errors.read().decode(errors="replace")
 
     def counters(self):
-        """As harness/control.h has them: a count, then names and values, always the same bytes."""
-        self.control.sendall(b"w")
-        told = b""
-        while len(told) < 8 + 32 * 32:
-            more = self.control.recv(4096)
-            require(more, f"the server has ended: {self.words()}")
-            told += more
-        count, = struct.unpack_from("N", told)
-        pairs = (struct.unpack_from("24sd", told, 8 + 32 * i) for i in range(count))
+        """As harness/control.h has them: the question's number, a count, then names and values."""
+        self.control.sendall(struct.pack("QQ", 1, ord("w")))
+        told = self.control.recv(4096)
+        require(told, f"the server has ended: {self.words()}")
+        count, = struct.unpack_from("N", told, 8)
+        pairs = (struct.unpack_from("24sd", told, 16 + 32 * i) for i in range(count))
         return {name.rstrip(b"\0").decode(): value for name, value in pairs}
 
     def connect(self):
