@@ -81,6 +81,7 @@ set.writes  = yes
 set.rows    = 20
 set.connections = 12
 set.warmup   = 20ms
+set.timeout  = 20s
 set.duration = 200ms
 repetitions  = 1
 headline     = pool_max:3
@@ -91,7 +92,8 @@ EXPERIMENT
 check_run() {
     local name=$1-$2-$3
     experiment "$@" >"$name.ini"
-    run_loopmark run --quiet --smoke "$name.ini" --out "$name"
+    run_until 'all(x["requests"] > 0 and x["server"]["workload"] for x in reps)' "$name" \
+        --quiet --smoke "$name.ini"
     case $status in
     0 | 5) ok "$name/run" ;;
     *) not_ok "$name/run" "exit status $status: $(last_words)" ;;

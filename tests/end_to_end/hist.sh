@@ -51,9 +51,9 @@ hist open open.hlog --json
 facts open_is_the_response 'h["count"] == load["response_ns"]["count"] and
     all(load["response_ns"][name] in (h["quantiles"][i]["value"], None)  # None: a late generator
         for i, name in enumerate(["p50", "p90", "p95", "p99"]))' load=open.json
-facts open_times '2.2 < h["length_s"] < 5 and h["start_s"] > 1.7e9' load=open.json
+facts open_times '2.2 < h["length_s"] < 30 and h["start_s"] > 1.7e9' load=open.json
 hist each open.hlog --by none --json
-facts one_interval_a_second '3 <= len(hs) <= 4 and
+facts one_interval_a_second 'load["lag_ns"]["max"] > 3e8 or 3 <= len(hs) <= 4 and
     all(abs(a["start_s"] + a["length_s"] - b["start_s"]) < 0.003 for a, b in zip(hs, hs[1:])) and
     abs(hs[0]["length_s"] - 1) < 0.5' load=open.json
 run_loopmark hist convert open.hlog --to hgrm
@@ -66,7 +66,7 @@ hist closed closed.hlog --json
 facts closed_is_the_service 'h["count"] == load["service_ns"]["count"] == 5000' load=closed.json
 
 # A server that stops: its requests count as at least the timeout, in the log as well.
-background stopped load "$target" -c 2 -d 1s --rate 500 --timeout 300ms "${quick[@]}" --json \
+background stopped load "$target" -c 2 -d 4s --rate 500 --timeout 300ms "${quick[@]}" --json \
     --hlog stopped.hlog
 # shellcheck disable=SC2317 # `await` calls it
 is_connected() { has_worked "$server_pid" 0 && [ -s stopped.hlog ]; }

@@ -76,7 +76,7 @@ mv out installed.json
 cmp -s installed.json built.json
 result list $? "status $status: $(diff installed.json built.json | head -n 3 | tr '\n' ' ')"
 
-run_until 'any(x["server_name"] == "asyncio" and x["requests"] > 0 for x in reps)' echo \
+run_until '{"epoll", "asyncio"} <= {x["server_name"] for x in reps if x["requests"] > 0}' echo \
     loop-echo --smoke --no-plots
 [ "$status" -eq 0 ]
 result run $? "status $status: $(last_words)"

@@ -74,13 +74,13 @@ run_loopmark() {
     status=$?
 }
 
-# run_until CONDITION FOLDER ARGUMENTS: `run` into FOLDER, again at most twice until the condition
-# (Python) holds for its record: in the instant that a test measures, a server on a busy machine may
-# not get to run at all.
+# run_until CONDITION FOLDER ARGUMENTS: `run` into FOLDER, again at most seven times until the
+# condition (Python) holds for its record: in the instant that a test measures, a server on a busy
+# machine may not get to run at all.
 run_until() {
     local condition=$1 out=$2
     shift 2
-    for _ in 1 2 3; do
+    for _ in 1 2 3 4 5 6 7 8; do
         rm -rf "$out"
         run_loopmark run "$@" --out "$out"
         "$python" "$here/check_record.py" run "$out/run.json" "$condition" >why 2>&1 && return
@@ -125,6 +125,27 @@ record() {
     shift
     why=$("$python" "$here/check_record.py" "$@" 2>&1)
     result "$name" $? "$(tail -n 1 <<<"$why")"
+}
+
+# load_until NAME STATUSES CONDITION ARGUMENTS: `load` ends with one of STATUSES ("1" or "0 5"), and
+# the condition (Python, about `r`) holds for its record. One that lasts for some time (-d) is tried
+# again for longer: in an instant on a busy machine it may be that nothing happens.
+load_until() {
+    local name=$1 statuses=$2 condition=$3 longer
+    shift 3
+    run_loopmark load "$@"
+    for longer in 2s 5s; do
+        [[ " $* " = *" -d "* ]] || break
+        [[ " $statuses " = *" $status "* ]] &&
+            "$python" "$here/check_record.py" load out "$condition" >why 2>&1 && break
+        run_loopmark load "$@" -d $longer
+    done
+    if [[ " $statuses " = *" $status "* ]]; then
+        ok "$name/status"
+        record "$name" load out "$condition"
+    else
+        not_ok "$name/status" "exit status $status, expected $statuses: $(last_words)"
+    fi
 }
 
 # ---- processes -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/library.bash"
 
 unset PGHOST PGPORT PGUSER PGDATABASE PGPASSWORD PGDATA
-quick=(--warmup 20ms --quiet --json)
+quick=(--warmup 20ms --timeout 20s --quiet --json)
 
 # no_errors NAME TARGET ARGUMENTS: every answer is the one asked for, whether or not the machine was
 # too busy to measure.
@@ -124,7 +124,7 @@ of_load() {
 end_backends() { [ "$(of_load 'count(pg_terminate_backend(pid))')" -gt 0 ]; }
 is_asking() { [ "$(of_load 'count(*)')" -ge 4 ]; }
 
-background ended load "$target" -c 4 -d 2s --rate 500 --warmup 0s --quiet --json
+background ended load "$target" -c 4 -d 8s --rate 100 --warmup 0s --quiet --json
 await 10 end_backends
 result postgres/ended $? "there was no connection to end"
 await_end "$pid" 20

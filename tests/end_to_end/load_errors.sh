@@ -3,7 +3,7 @@
 # shellcheck source=tests/end_to_end/library.bash
 . "$(dirname "$0")/library.bash"
 
-quick=(--warmup 20ms --quiet --json)
+quick=(--warmup 20ms --timeout 20s --quiet --json)
 
 # ---- bad arguments -------------------------------------------------------------------------------
 
@@ -144,9 +144,7 @@ faulty() {
     local name=$1 fault=$2 statuses=$3 condition=$4
     shift 4
     start_faulty "$fault" || not_ok "$name" "did not start: $(tail -n 1 faulty.err)"
-    if expect "$name/status" "$statuses" '' load "$(url "$address")" "${quick[@]}" "$@"; then
-        record "$name" load out "$condition"
-    fi
+    load_until "$name" "$statuses" "$condition" "$(url "$address")" "${quick[@]}" "$@"
     kill -0 "$server_pid"
     result "$name/server_lives" $? "the faulty server ended: $(tail -n 1 faulty.err)"
     end "$server_pid"
@@ -198,6 +196,19 @@ vanish killed_closed 1 -c 4 -d 60s
 start_loop epoll 127.0.0.1:0
 target=$(url "$address")
 vanish killed_open 1 -c 4 -d 60s --rate 20000
+
+# ---- a generator that stands still ---------------------------------------------------------------
+
+# Answers that came while it could not read them are no timeouts.
+start_loop epoll 127.0.0.1:0
+background paused load "$(url "$address")" -c 4 -d 3s --warmup 0s --timeout 1s --quiet --json
+await 10 has_worked "$server_pid" 10
+kill -STOP "$pid"
+sleep 2
+kill -CONT "$pid"
+await_end "$pid" 20
+record paused load paused.out 'r["requests"] > 0' 'r["errors"]["timeout"] == 0'
+end "$server_pid"
 
 # ---- select's descriptors ------------------------------------------------------------------------
 

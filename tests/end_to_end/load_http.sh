@@ -16,8 +16,7 @@ fi
 load() {
     local name=$1 target=$2 statuses=$3 condition=$4
     shift 4
-    expect "$name/status" "$statuses" '' load "$target" "${quick[@]}" "$@" &&
-        record "$name" load out "$condition"
+    load_until "$name" "$statuses" "$condition" "$target" "${quick[@]}" "$@"
 }
 
 # ---- awkward servers -----------------------------------------------------------------------------
@@ -44,7 +43,7 @@ done
 for manner in until_close http10; do
     awkward $manner $manner '0 5' "$no_errors and $all_2xx and r['reconnects'] > 100" -c 4 -n 200
     awkward ${manner}_open $manner '0 5' "$no_errors and $all_2xx and r['reconnects'] > 50 and
-        r['connect_ns']['count'] > 50" -c 4 -d 400ms --rate 200
+        r['connect_ns']['count'] > 50" -c 4 -n 80 --rate 200
 done
 # What was pipelined behind the last answer is asked again: nothing is lost or counted twice.
 awkward said_last said_last '0 5' "$no_errors and $all_2xx and r['requests'] == 300 and

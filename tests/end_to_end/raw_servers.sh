@@ -128,7 +128,7 @@ client() {
 # load NAME CONNECTIONS REQUESTS SIZE: every byte is checked
 load() {
     run_loopmark load "$(url "$address")" -c "$2" -n "$3" --set size_bytes="$4" --verify \
-        --warmup 20ms --quiet --json
+        --warmup 20ms --timeout 20s --quiet --json
     if [ "$status" -ne 0 ] && [ "$status" -ne 5 ]; then
         not_ok "$1" "exit status $status: $(last_words)"
     else

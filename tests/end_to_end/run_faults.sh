@@ -140,11 +140,11 @@ run_loopmark report killed
 [ "$status" -eq 0 ] && [ -s killed/repetitions.csv ]
 result killed_runner/report $? "status $status: $(last_words)"
 
-write_experiment long.ini epoll 1500ms
+write_experiment long.ini epoll 4s
 background shot run long.ini --out shot --repetitions 2 --no-plots
 await 10 server_of "$pid"
 kill -KILL "$server_pid"
-await_end "$pid" 15
+await_end "$pid" 30
 [ "$status" = 1 ] && grep -q '1 of 2 repetitions failed' shot.err
 result killed_server $? "exit status $status: $(tail -n 1 shot.err)"
 record killed_server/record run shot/run.json 'r["complete"]' 'len(reps) == 2' \

@@ -34,7 +34,7 @@ number='[0-9]+(\.[0-9]+)?'
 stolen='stolen by the host ([0-9]+ ms|unknown)'
 time="$number (ns|µs|ms|s)"
 
-serve_stalling --monitor --monitor-interval 20ms
+serve_stalling --monitor --monitor-interval 20ms --monitor-task-threshold 1000s
 fetch
 stop_server all
 told all/events \
@@ -111,7 +111,7 @@ peer.sendall(ask("/light") + ask("/sleep/400000") + ask("/light") + ask("/nowher
 got = b""
 while got.count(b"HTTP/1.1 ") < 4 or not got.endswith(b"\r\n\r\n"):
     got += peer.recv(65536)
-peer.sendall(ask("/sleep/1000000"))
+peer.sendall(ask("/sleep/4000000"))
 peer.settimeout(0.5)
 try:
     peer.recv(1)
