@@ -30,8 +30,8 @@ void control_stop(struct control *control);
 void control_set_server(struct control *control, const struct workload_server *workload,
                         const struct server *server);
 
-/* The harness' end: asks and waits at most timeout_ms. 0, -ETIMEDOUT, or -EPIPE when nobody is
- * there; `*counters` is only what was asked for now when it is 0. */
+/* The harness' end: asks and waits at most timeout_ms. 0, -ETIMEDOUT, -EINTR, or -EPIPE when
+ * nobody is there or reads; `*counters` is only what was asked for now when it is 0. */
 int control_ask(int fd, struct loop_counters *counters, int timeout_ms);
 int control_ask_workload(int fd, struct control_workload *counters, int timeout_ms);
 

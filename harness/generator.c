@@ -42,8 +42,9 @@ static void mark_thoroughly(struct crew *crew, struct server_mark *mark) {
     if (plan->control_fd >= 0)
         mark->counters_known =
             control_ask(plan->control_fd, &mark->counters, CONTROL_TIMEOUT_MS) == 0;
-    if (mark->counters_known)
-        control_ask_workload(plan->control_fd, &mark->workload, CONTROL_TIMEOUT_MS);
+    if (!mark->counters_known ||
+        control_ask_workload(plan->control_fd, &mark->workload, CONTROL_TIMEOUT_MS) != 0)
+        mark->workload = (struct control_workload){.count = 0};
     mark->thorough_answers = crew_answers(crew);
     mark->usage_known = plan->server_pid > 0 && usage_read(plan->server_pid, &mark->usage) == 0;
 }

@@ -79,7 +79,7 @@ struct thread {
     uint64_t quota; /* requests left to measure (-n); 0 with no_quota */
     bool has_quota;
     struct timer due, mark, edge, scan, interval_end, connection_due;
-    bool scan_put_off; /* it was late, and comes again in the next pass */
+    uint32_t scan_put_off; /* for so many passes, as it was late */
     uint64_t none_open_since_ns;
     int connect_error; /* of the latest attempt that failed, negative; 0: none has */
     char connect_what[LOAD_WHAT_BYTES]; /* more about it, or empty */

@@ -10,6 +10,7 @@ enum { CONNECTING_MOST = 128 }; /* at once, so that a burst does not overrun the
 #define BACKOFF_MOST_NS (100 * NS_PER_MS)
 #define DEAD_AFTER_NS NS_PER_S /* without any connection the server is gone */
 #define SCAN_LATE_NS (50 * NS_PER_MS)
+enum { PASS_EVENTS = 512 }; /* the loop brings as many, at least, if they are there */
 #define CLOSING_MOST_NS NS_PER_S
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -312,11 +313,18 @@ static void check_alive(struct thread *thread, uint64_t now_ns) {
 }
 
 /* When it is this thread that stood still, answers may be there that nobody has read, and a limit
- * that has passed meanwhile is not the server's fault: they are read first, in this pass. Once. */
+ * that has passed meanwhile is not the server's fault: as many passes come first as can read from
+ * all connections. */
 static bool answers_come_first(struct thread *thread, uint64_t now_ns) {
-    bool late = now_ns - thread->scan.due_ns > SCAN_LATE_NS;
-    thread->scan_put_off = late && !thread->scan_put_off;
-    return thread->scan_put_off;
+    const struct crew *crew = thread->crew;
+    uint64_t limit_ns = crew->timeout_ns < crew->connect_timeout_ns ? crew->timeout_ns
+                                                                    : crew->connect_timeout_ns;
+    uint64_t late_ns = limit_ns / 2 < SCAN_LATE_NS ? limit_ns / 2 : SCAN_LATE_NS;
+    bool late = now_ns - thread->scan.due_ns > late_ns;
+    bool first = thread->scan_put_off > 0 ? thread->scan_put_off <= thread->slot_count / PASS_EVENTS
+                                          : late;
+    thread->scan_put_off = first ? thread->scan_put_off + 1 : 0;
+    return first;
 }
 
 void connections_on_scan(struct timer *timer) {

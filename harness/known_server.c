@@ -161,19 +161,22 @@ static void serve_later(struct serving *serving, int fd, size_t bytes, uint64_t 
 }
 
 /* The stamp is of CLOCK_REALTIME: how long ago is the same by both clocks, if both are read at the
- * same time, without an interruption between. */
+ * same time. The closest of some pairs of reads; never later than now, should that clock be set. */
 static uint64_t monotonic_ns(const struct timespec *stamp) {
     struct timespec now;
-    uint64_t before_ns, after_ns;
-    int tries = 0;
-    do {
-        before_ns = clock_now_ns();
+    uint64_t closest_ns = UINT64_MAX, arrived_ns = 0, after_ns = 0;
+    for (int i = 0; i < CLOCKS_TRIES && closest_ns > CLOCKS_APART_MOST_NS; i++) {
+        uint64_t before_ns = clock_now_ns();
         clock_gettime(CLOCK_REALTIME, &now);
         after_ns = clock_now_ns();
-    } while (after_ns - before_ns > CLOCKS_APART_MOST_NS && ++tries < CLOCKS_TRIES);
-    int64_t ago_ns = (int64_t)(now.tv_sec - stamp->tv_sec) * (int64_t)NS_PER_S +
-                     (now.tv_nsec - stamp->tv_nsec);
-    return before_ns - (uint64_t)ago_ns;
+        int64_t ago_ns = (int64_t)(now.tv_sec - stamp->tv_sec) * (int64_t)NS_PER_S +
+                         (now.tv_nsec - stamp->tv_nsec);
+        if (after_ns - before_ns >= closest_ns)
+            continue;
+        closest_ns = after_ns - before_ns;
+        arrived_ns = before_ns - (uint64_t)ago_ns;
+    }
+    return arrived_ns < after_ns ? arrived_ns : after_ns;
 }
 
 /* Now, if the kernel does not tell: it does not yet for the first ones. */

@@ -198,6 +198,7 @@ struct callback_times {
     uint64_t own;   /* of the one that runs, before it called another that has ended */
     uint64_t count, sum, most;
     uint64_t slow; /* what takes less is not slow */
+    bool lost;     /* times that began before now are not known, until none of them runs */
     uint64_t look; /* from then on monitor_looks is to be called */
 };
 
@@ -332,6 +333,10 @@ static inline void callback_ends(struct loop *loop, uint64_t outer, enum callbac
         }                                                                                          \
     } while (0)
 
+/* monitor.c: adjusts the ticks. False: they are not those of before, and all that was under way
+ * begins now. */
+bool monitor_adjusts(struct loop *loop);
+
 /* monitor.c: what it wants to hear while loop->monitor is there, */
 void monitor_run_begins(struct loop *loop);
 /* and of passes while loop->pass_monitor is, in this order. */
@@ -343,6 +348,8 @@ void monitor_pass_ends(struct loop *loop);
 int trace_open(struct loop *loop, const struct monitor_config *config,
                const struct monitor_events *events, void *data);
 void trace_close(struct loop *loop);
+/* All tasks that live begin at that time, in ticks. */
+void trace_begins_anew(struct loop *loop, uint64_t at);
 
 /* A receive buffer nobody holds; valid until the next call. Null when memory is out. */
 struct buffer *loop_receive_buffer(struct loop *loop);

@@ -59,6 +59,8 @@ struct monitor {
     /* the pass that runs */
     struct pass_ticks pass;
     uint64_t part;  /* where its latest part ended, in ticks */
+    uint64_t read;  /* the latest of its looks at the ticks; before `part` if they went back */
+    bool pass_lost; /* a part of it is not known: it is not told */
     uint64_t posts; /* of the counter, before */
     bool has_rest;  /* something was put off to its end */
     uint64_t adjusted, adjust_ticks; /* when, and how often */
@@ -211,17 +213,38 @@ static uint64_t now(const struct loop *loop) {
     return ticks_now(&loop->ticks);
 }
 
-/* False: times since it was adjusted last are not known, and begin now. */
-static bool adjust(struct monitor *monitor, uint64_t at) {
+static void set_limits(struct monitor *monitor) {
     struct loop *loop = monitor->loop;
-    struct ticks *ticks = &loop->ticks;
-    bool known = ticks_adjust(ticks);
+    monitor->adjusted = now(loop);
+    monitor->adjust_ticks = ticks_within_ns(&loop->ticks, ADJUST_NS);
+    loop->callbacks.slow = ticks_within_ns(&loop->ticks, monitor->config.slow_callback_ns);
+}
+
+/* The counter has jumped, so what began before has no length that could be told. */
+static void begin_anew(struct monitor *monitor) {
+    struct loop *loop = monitor->loop;
+    struct callback_times *times = &loop->callbacks;
+    uint64_t at = now(loop);
+    monitor->part = monitor->read = loop->entered_ticks = at;
+    monitor->pass_lost = true;
+    times->mark = at;
+    times->own = 0;
+    times->lost = times->depth > 0;
+    times->look = 0; /* at the end of each of them, then */
+    trace_begins_anew(loop, at);
+}
+
+bool monitor_adjusts(struct loop *loop) {
+    bool known = ticks_adjust(&loop->ticks);
     if (!known)
-        at = monitor->part = loop->callbacks.mark = loop->entered_ticks = now(loop);
-    monitor->adjusted = at;
-    monitor->adjust_ticks = ticks_within_ns(ticks, ADJUST_NS);
-    loop->callbacks.slow = ticks_within_ns(ticks, monitor->config.slow_callback_ns);
+        begin_anew(loop->monitor);
+    set_limits(loop->monitor);
     return known;
+}
+
+/* Also when the counter has gone back. */
+static bool adjusting_is_due(const struct monitor *monitor, uint64_t at) {
+    return at - monitor->adjusted > monitor->adjust_ticks;
 }
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
@@ -251,27 +274,31 @@ static void report_slow(struct monitor *monitor, enum callback_kind kind, void (
 }
 
 static void read_cpu_in_time(struct monitor *monitor, uint64_t at) {
-    if (at < monitor->loop->callbacks.look)
+    if (at < monitor->loop->callbacks.look && !adjusting_is_due(monitor, at))
         return;
     uint64_t now_ns = clock_now_ns();
     if (now_ns - monitor->steal.at_ns >= MONITOR_STEAL_NS)
         monitor->steal = read_steal(now_ns);
-    adjust(monitor, at);
+    monitor_adjusts(monitor->loop);
     read_cpu(monitor);
 }
 
 void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(void), uint64_t own,
                    uint64_t at) {
     struct monitor *monitor = loop->callback_monitor;
-    bool slow = own >= loop->callbacks.slow;
-    if (slow && !adjust(monitor, at))
+    struct callback_times *times = &loop->callbacks;
+    bool slow = own >= times->slow;
+    bool known = !slow || monitor_adjusts(loop);
+    if (!known || times->lost)
         own = 0;
-    callback_counts(&loop->callbacks, own);
+    callback_counts(times, own);
     uint64_t wall_ns = ticks_to_ns(&loop->ticks, own);
     if (slow && wall_ns >= monitor->config.slow_callback_ns)
         report_slow(monitor, kind, function, wall_ns);
-    if (loop->callbacks.depth == 0 && loop->callback_monitor == monitor)
-        read_cpu_in_time(monitor, at);
+    if (times->depth > 0)
+        return;
+    times->lost = false;
+    read_cpu_in_time(monitor, at);
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
@@ -279,6 +306,7 @@ void monitor_looks(struct loop *loop, enum callback_kind kind, void (*function)(
 static uint64_t end_part(struct monitor *monitor, uint64_t at) {
     uint64_t length = at > monitor->part ? at - monitor->part : 0;
     monitor->part = most(monitor->part, at);
+    monitor->read = at;
     return length;
 }
 
@@ -338,18 +366,19 @@ static uint64_t part_ns(const struct ticks *ticks, uint64_t number) {
 }
 
 static void tell_pass(struct monitor *monitor) {
-    const struct ticks *ticks = &monitor->loop->ticks;
+    struct loop *loop = monitor->loop;
     const struct pass_ticks *pass = &monitor->pass;
-    if (monitor->part > monitor->adjusted + monitor->adjust_ticks &&
-        !adjust(monitor, monitor->part)) {
-        monitor->pass = (struct pass_ticks){0};
-        return;
-    }
-    struct pass_times times = {.timers_ns = part_ns(ticks, pass->timers),
-                               .waiting_ns = part_ns(ticks, pass->waiting),
-                               .io_ns = part_ns(ticks, pass->io),
-                               .posts_ns = part_ns(ticks, pass->posts)};
+    if (adjusting_is_due(monitor, monitor->read))
+        monitor_adjusts(loop);
+    struct pass_times times = {.timers_ns = part_ns(&loop->ticks, pass->timers),
+                               .waiting_ns = part_ns(&loop->ticks, pass->waiting),
+                               .io_ns = part_ns(&loop->ticks, pass->io),
+                               .posts_ns = part_ns(&loop->ticks, pass->posts)};
+    bool lost = monitor->pass_lost;
     monitor->pass = (struct pass_ticks){0};
+    monitor->pass_lost = false;
+    if (lost)
+        return;
     count_pass(monitor, &times);
     monitor->events.on_pass(monitor->data, &times);
 }
@@ -405,7 +434,7 @@ static int turn_on(struct loop *loop, const struct monitor_config *config,
     monitor->events = *events;
     monitor->data = data;
     monitor->tick.fd = monitor->schedstat_fd = -1;
-    adjust(monitor, 0);
+    set_limits(monitor);
     read_cpu(monitor);
     /* Within a pass, what comes of it begins now. */
     loop->entered_known = true;
@@ -439,7 +468,7 @@ const struct monitor_totals *loop_monitor_totals(struct loop *loop) {
     struct monitor *monitor = loop->monitor;
     if (!monitor)
         return NULL;
-    adjust(monitor, now(loop));
+    monitor_adjusts(loop);
     monitor->totals.callbacks = loop->callbacks.count;
     monitor->totals.callbacks_ns = ticks_to_ns(&loop->ticks, loop->callbacks.sum);
     monitor->totals.callback_most_ns = ticks_to_ns(&loop->ticks, loop->callbacks.most);

@@ -16,7 +16,8 @@
  *             itself did in between for it, as to receive, is included. Of callbacks that call each
  *             other (TLS calls what lies above it) each is judged by its own time.
  * passes      Where the time of each pass went. The parts of all passes add up to the time between
- *             loop_run's first pass and its last.
+ *             loop_run's first pass and its last. When the counter behind ticks.h jumps, the pass
+ *             is left out, and what runs just then is not known to be slow.
  * tasks       What a workload tells of its requests through trace.h.
  *
  * All functions here belong to the loop's thread, and all events come from it. They take part in

@@ -14,7 +14,8 @@
 /* The closest of some pairs of reads; further apart than this they were interrupted. */
 enum { PAIR_TICKS_MOST = 1000, PAIR_TRIES_LEAST = 4, PAIR_TRIES = 100 };
 /* What the two clocks may differ by: the ratio's error of its first millisecond, what the kernel
- * corrects its clock by (500 ppm), and the reads. */
+ * usually corrects its clock by (500 ppm), and the reads. If it corrects more, the counter is given
+ * up, which costs time and no truth. */
 #define PARTED_SHARE 0.01
 #define PARTED_NS 20000.0
 #define WITHIN 0.999 /* the ratio's error is less: at most half a pair's ticks at either end */
@@ -86,9 +87,10 @@ bool ticks_adjust(struct ticks *ticks) {
 
 /* From where they were adjusted last, in the same unit: what was counted before stays right. */
 uint64_t ticks_of_clock(const struct ticks *ticks) {
-    double passed_ns = (double)(clock_now_ns() - ticks->adjusted_ns);
+    uint64_t now_ns = clock_now_ns();
     if (ticks->adjusted_ns == 0)
-        return clock_now_ns();
+        return now_ns;
+    double passed_ns = (double)(now_ns - ticks->adjusted_ns);
     return ticks->adjusted_ticks + (uint64_t)(passed_ns / ticks->ns_per_tick);
 }
 

@@ -7,7 +7,7 @@
  * they are nanoseconds of clock_now_ns. What a tick is in time is measured against that, from when
  * the ticks were opened until they were adjusted last. Whoever adjusts them hears if the two clocks
  * have parted, as when a virtual machine moves to another host; from then on ticks are as many as
- * clock_now_ns says. */
+ * clock_now_ns says. They are to be adjusted every now and then, or nobody would notice. */
 #ifndef LOOPMARK_TICKS_H
 #define LOOPMARK_TICKS_H
 

@@ -7,6 +7,8 @@
 #include "backend.h"
 #include "monitor.h"
 
+#define ADJUST_NS (10 * NS_PER_MS) /* so often the ticks are looked at, or a jump stays unseen */
+
 /* What every task needs is together. */
 struct slot {
     uint64_t begun;     /* in ticks, as the times of its steps are */
@@ -19,6 +21,7 @@ struct slot {
 struct trace {
     struct trace_counts counts;
     uint64_t slow_ns, slow_ticks; /* what takes fewer is not slow */
+    uint64_t adjusted, adjust_ticks; /* when, and how often at least */
     void (*on_slow)(void *data, const struct traced_task *task);
     void *data;
     uint32_t size, used; /* slots; those never used lie behind `used` */
@@ -34,6 +37,8 @@ int trace_open(struct loop *loop, const struct monitor_config *config,
         return -ENOMEM;
     trace->slow_ns = config->slow_task_ns ? config->slow_task_ns : MONITOR_SLOW_TASK_NS;
     trace->slow_ticks = ticks_within_ns(&loop->ticks, trace->slow_ns);
+    trace->adjusted = ticks_now(&loop->ticks);
+    trace->adjust_ticks = ticks_within_ns(&loop->ticks, ADJUST_NS);
     trace->on_slow = events->on_slow_task;
     trace->data = data;
     trace->size = size;
@@ -50,8 +55,6 @@ static void report_if_slow(struct loop *loop, struct slot *slot, uint64_t lasted
                            const char *end) {
     struct trace *trace = loop->trace;
     struct traced_task *task = &slot->task;
-    if (!ticks_adjust(&loop->ticks))
-        return;
     task->lasted_ns = ticks_to_ns(&loop->ticks, lasted);
     if (task->lasted_ns < trace->slow_ns)
         return;
@@ -66,12 +69,20 @@ void trace_close(struct loop *loop) {
     struct trace *trace = loop->trace;
     if (!trace)
         return;
+    if (loop->monitor)
+        monitor_adjusts(loop);
     uint64_t at = ticks_now(&loop->ticks);
     for (uint32_t i = 0; i < trace->used; i++)
         if (trace->slots[i].live)
             report_if_slow(loop, &trace->slots[i], since_begun(&trace->slots[i], at), NULL);
     loop->trace = NULL;
     free(trace);
+}
+
+void trace_begins_anew(struct loop *loop, uint64_t at) {
+    struct trace *trace = loop->trace;
+    for (uint32_t i = 0; trace && i < trace->used; i++)
+        trace->slots[i].begun = at;
 }
 
 bool loop_traces(const struct loop *loop) {
@@ -127,6 +138,15 @@ void trace_step(struct loop *loop, uint32_t number, const char *name) {
     task->step_count++;
 }
 
+/* It was slow, or the ticks are to be looked at. */
+static void look_closer(struct loop *loop, struct slot *slot, uint64_t lasted, const char *end) {
+    struct trace *trace = loop->trace;
+    bool known = monitor_adjusts(loop);
+    trace->adjusted = ticks_now(&loop->ticks);
+    if (known && lasted >= trace->slow_ticks)
+        report_if_slow(loop, slot, lasted, end);
+}
+
 void trace_end(struct loop *loop, uint32_t number, const char *end) {
     struct slot *slot = slot_of(loop, number);
     if (!slot)
@@ -134,9 +154,9 @@ void trace_end(struct loop *loop, uint32_t number, const char *end) {
     struct trace *trace = loop->trace;
     trace->counts.ended++;
     trace->counts.live--;
-    uint64_t lasted = since_begun(slot, ticks_now(&loop->ticks));
-    if (lasted >= trace->slow_ticks)
-        report_if_slow(loop, slot, lasted, end);
+    uint64_t at = ticks_now(&loop->ticks), lasted = since_begun(slot, at);
+    if (lasted >= trace->slow_ticks || at - trace->adjusted > trace->adjust_ticks)
+        look_closer(loop, slot, lasted, end);
     slot->live = false;
     slot->next_free = trace->free;
     trace->free = number;

@@ -4,7 +4,7 @@
 # has no monitor either, and shows what luck alone does. tests/performance/monitors.py measures, and
 # says how: there is no rate to keep, so a machine that is slow or late can tell as well.
 #
-# MONITORS are those it looks at, MONITOR_LOOP is the loop (epoll), MONITOR_BLOCKS the pairs (100).
+# MONITORS are those it looks at, MONITOR_LOOP is the loop (epoll), MONITOR_BLOCKS the pairs (50).
 #
 # Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why`; exit status 1 if anything was not ok.
 set -u
@@ -18,7 +18,7 @@ needs $monitors
 
 for monitor in $monitors; do
     if ! "$python" tests/performance/monitors.py "$loopmark" --json --monitors "$monitor" \
-        --loop "${MONITOR_LOOP:-epoll}" --blocks "${MONITOR_BLOCKS:-100}" \
+        --loop "${MONITOR_LOOP:-epoll}" --blocks "${MONITOR_BLOCKS:-50}" \
         >"$folder/$monitor.json" 2>"$folder/run.err"; then
         not_ok "$monitor" "$(tail -n 1 "$folder/run.err")"
         continue
