@@ -83,8 +83,8 @@ class Contender:
         self.generator = TurnTaker(
             name, [options.loopmark, "load", f"tcp://{self.server.address}", "-c",
                    str(options.connections), "-n", str(options.requests), "--set",
-                   f"size_bytes={BYTES}", "--warmup", "0s", "--timeout", "60s", "--quiet", "--json"],
-            self.output)
+                   f"size_bytes={BYTES}", "--warmup", "0s", "--timeout", "60s", "--quiet",
+                   "--json"], self.output)
 
     def take_turn(self):
         """False: it has ended."""
