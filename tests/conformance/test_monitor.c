@@ -4,7 +4,11 @@
  * would be promises about the machine and are left to tests/accuracy. */
 #include "conformance.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "loops/monitor.h"
 #include "loops/symbol.h"
@@ -15,7 +19,9 @@ enum { SLOW_MOST = 64 };
 struct seen {
     struct fixture *fixture;
     uint64_t lags, lag_most_ns;
-    uint64_t saturations;
+    uint64_t interval_ns; /* if it counts late ticks */
+    uint64_t last_lag_ns, late_ticks;
+    uint64_t saturations, saturated_cpu_ns, saturated_queued_ns;
     struct saturation saturation; /* the one whose interval was longest */
     int slow_count;
     struct slow_callback slow[SLOW_MOST];
@@ -26,6 +32,10 @@ struct seen {
 
 static void see_lag(void *data, uint64_t lag_ns) {
     struct seen *seen = data;
+    /* Those of one tick come an interval apart, the longest first. */
+    bool same_tick = lag_ns + seen->interval_ns == seen->last_lag_ns;
+    seen->late_ticks += !same_tick && 2 * lag_ns > seen->interval_ns;
+    seen->last_lag_ns = lag_ns;
     seen->lags++;
     if (lag_ns > seen->lag_most_ns)
         seen->lag_most_ns = lag_ns;
@@ -34,6 +44,8 @@ static void see_lag(void *data, uint64_t lag_ns) {
 static void see_saturation(void *data, const struct saturation *saturation) {
     struct seen *seen = data;
     seen->saturations++;
+    seen->saturated_cpu_ns += saturation->cpu_ns;
+    seen->saturated_queued_ns += saturation->queued_ns;
     if (saturation->actual_ns > seen->saturation.actual_ns)
         seen->saturation = *saturation;
 }
@@ -233,6 +245,9 @@ static void check_lag(const struct seen *seen, const struct stall stalls[STALLS]
     assert_true(seen->lag_most_ns >= most_ns - interval_ns);
     assert_true(seen->lags >= sum_ns / interval_ns);
     assert_true(seen->saturations >= 1);
+    assert_int_equal(seen->saturations, seen->late_ticks);
+    if (stalls[0].take == work) /* all of them are; each is in one of the spans */
+        assert_true(seen->saturated_cpu_ns >= sum_ns);
     assert_int_equal(seen->saturation.interval_ns, interval_ns);
     assert_true(seen->saturation.actual_ns >= most_ns);
     assert_true(seen->saturation.span_ns >= most_ns);
@@ -244,7 +259,7 @@ static void stall_with_monitors(struct fixture *fixture, const struct stall stal
                                     .slow_callback_ns = SLOW_NS};
     struct monitor_events events = {
         .on_lag = see_lag, .on_saturation = see_saturation, .on_slow_callback = see_slow};
-    struct seen seen = {.fixture = fixture};
+    struct seen seen = {.fixture = fixture, .interval_ns = config.interval_ns};
     struct staller staller;
     uint64_t begun_ns = clock_now_ns(), cpu_begun_ns = thread_cpu_ns();
     monitor(&seen, &config, &events);
@@ -267,6 +282,53 @@ static void test_stalls_slept(struct fixture *fixture) {
 static void test_stalls_worked(struct fixture *fixture) {
     static const struct stall stalls[STALLS] = {{20, work}, {20, work}, {120, work}, {20, work}};
     stall_with_monitors(fixture, stalls);
+}
+
+/* ---- a neighbour on the same CPU --------------------------------------------------------------- */
+
+struct neighbour {
+    cpu_set_t cpu;
+    atomic_bool runs, over;
+};
+
+static void *be_busy(void *data) {
+    struct neighbour *neighbour = data;
+    sched_setaffinity(0, sizeof neighbour->cpu, &neighbour->cpu);
+    atomic_store(&neighbour->runs, true);
+    while (!atomic_load(&neighbour->over))
+        ;
+    return NULL;
+}
+
+static bool waiting_is_told(void) {
+    return access("/proc/thread-self/schedstat", R_OK) == 0;
+}
+
+/* What the thread waited for the CPU is not what it slept. */
+static void test_neighbour(struct fixture *fixture) {
+    static const struct stall stalls[STALLS] = {{100, work}, {20, work}, {20, work}, {20, work}};
+    struct monitor_config config = {.interval_ns = 5 * NS_PER_MS};
+    struct monitor_events events = {.on_saturation = see_saturation};
+    struct seen seen = {.fixture = fixture};
+    struct neighbour neighbour = {.runs = false};
+    struct staller staller;
+    cpu_set_t before;
+    pthread_t thread;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&neighbour.cpu);
+    CPU_SET((size_t)sched_getcpu(), &neighbour.cpu);
+    assert_int_equal(sched_setaffinity(0, sizeof neighbour.cpu, &neighbour.cpu), 0);
+    assert_int_equal(pthread_create(&thread, NULL, be_busy, &neighbour), 0);
+    while (!atomic_load(&neighbour.runs))
+        sched_yield();
+    monitor(&seen, &config, &events);
+    run_stalls(&staller, fixture, stalls);
+    atomic_store(&neighbour.over, true);
+    pthread_join(thread, NULL);
+    sched_setaffinity(0, sizeof before, &before);
+    if (waiting_is_told())
+        assert_true(seen.saturated_queued_ns >= 10 * NS_PER_MS);
+    assert_true(seen.saturated_cpu_ns >= 160 * NS_PER_MS);
 }
 
 static const struct stall short_stalls[STALLS] = {{5, work}, {5, work}, {5, work}, {5, work}};
@@ -602,6 +664,7 @@ int main(void) {
     static const struct conformance_case cases[] = {
         {"stalls slept through are found and named", test_stalls_slept, false},
         {"stalls worked through are found and named", test_stalls_worked, false},
+        {"who waits for the CPU does not sleep", test_neighbour, false},
         {"nothing is slow", test_nothing_slow, false},
         {"time is shared out among callbacks", test_time_is_shared_out, false},
         {"ticks lie on a grid", test_ticks_on_a_grid, false},

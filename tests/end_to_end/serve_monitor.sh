@@ -41,6 +41,11 @@ told all/events \
     "slow callback: data http_data took $number ms, on the CPU [0-9]+ %, $stolen" \
     "event loop lag: $number ms" \
     "event loop saturation: expected 20\.0 ms, actual $number ms; on the CPU [0-9]+ %, .*"
+# A stall of 120 ms is late for six ticks, and told once.
+lines=$(grep -c '^event loop lag: ' server.err)
+ticks=$(sed -n 's/^lag over 10 ms: //p' server.err)
+[ "$((lines + 3))" -le "${ticks:-0}" ]
+result all/a_line_for_a_stall $? "$lines lines of lag for ${ticks:-no} ticks"
 told all/summary \
     "lag: [0-9]+, mean $time, p50 $time, p99 $time, p99.9 $time, max $time" \
     "lag over 10 ms: [1-9][0-9]*" \
