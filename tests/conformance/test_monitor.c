@@ -284,7 +284,7 @@ static void test_stalls_worked(struct fixture *fixture) {
     stall_with_monitors(fixture, stalls);
 }
 
-/* ---- a neighbour on the same CPU --------------------------------------------------------------- */
+/* ---- a neighbour on the same CPU ------------------------------------------------------------- */
 
 struct neighbour {
     cpu_set_t cpu;
@@ -524,6 +524,8 @@ static void test_tasks(struct fixture *fixture) {
     monitor(&seen, NULL, NULL);
     assert_int_equal(seen.task_count, 4);
     assert_null(seen.tasks[0].end);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(seen.tasks[i].step_count, 0); /* none of who was in the place before */
     trace_end(loop, tasks[0], "after the end of tracing");
     assert_null(trace_counts(loop));
 }
