@@ -6,6 +6,7 @@
 #include "http_peer.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <zlib.h>
@@ -541,6 +542,9 @@ static void check_overload(struct fixture *fixture, const char *settings) {
     assert_true(counter(&service, "jobs_done") == answered);
     assert_true(counter(&service, "jobs_refused") == CROWD * ROUNDS_MOST - answered);
     assert_true(counter(&service, "queued_most") <= ROOM && counter(&service, "busy_most") <= 2);
+    double parts_ns =
+        counter(&service, "queue_wait_mean_ns") + counter(&service, "delivery_mean_ns");
+    assert_true(fabs(counter(&service, "offload_mean_ns") - parts_ns) <= 1);
 #ifndef SANITIZER_NAME
     if (grown_bytes > MOST_GROWN)
         fail_msg("%ld bytes more after %d refusals", grown_bytes, CROWD * ROUNDS_MOST - answered);

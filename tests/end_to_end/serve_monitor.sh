@@ -116,7 +116,7 @@ peer.sendall(ask("/light") + ask("/sleep/400000") + ask("/light") + ask("/nowher
 got = b""
 while got.count(b"HTTP/1.1 ") < 4 or not got.endswith(b"\r\n\r\n"):
     got += peer.recv(65536)
-peer.sendall(ask("/sleep/4000000"))
+peer.sendall(ask("/sleep/2500000"))
 peer.settimeout(0.5)
 try:
     peer.recv(1)
