@@ -146,7 +146,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("loopmark")
     parser.add_argument("--monitors", default=",".join(MONITORS))
-    parser.add_argument("--blocks", type=int, default=100)
+    parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--requests", type=int, default=40000)
     parser.add_argument("--connections", type=int, default=10)
     parser.add_argument("--loop", default="epoll")
